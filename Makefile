@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+# vmlet: `make` builds ./vmlet; `make help` lists the rest.
+#   STATIC=1              a static binary            SAN=address,undefined | thread   sanitizers
+#   DEBUG=1               assertions on lock order   CC=clang                         another compiler
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+PREFIX ?= /usr/local
+comma  := ,
+B      := build/$(notdir $(CC))$(subst $(comma),-,$(SAN:%=-%))$(STATIC:%=-static)$(DEBUG:%=-debug)
+
+CFLAGS ?= -O2 -g
+ALL_CFLAGS := -std=gnu11 -D_GNU_SOURCE -Iinclude -I. -Wall -Wextra -Wshadow -Wvla -Wmissing-prototypes \
+	-Wstrict-prototypes -Wpointer-arith -Wwrite-strings -fno-strict-aliasing -fno-common -pthread $(CFLAGS)
+ALL_LDFLAGS := -pthread $(LDFLAGS)
+ifdef SAN
+ALL_CFLAGS  += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer -DSANITIZED=1
+ALL_LDFLAGS += -fsanitize=$(SAN)
+DEBUG := 1
+endif
+ifdef DEBUG
+ALL_CFLAGS += -DDEBUG=1
+endif
+ifdef STATIC
+ALL_LDFLAGS += -static
+endif
+
+LIB_SRC  := $(wildcard kvm/*.c kvm/host/*.c mem/*.c pci/*.c devices/*.c net/*.c virtio/*.c guest/*.c)
+LIB_OBJ  := $(LIB_SRC:%.c=$B/%.o) $(patsubst %.S,$B/%.o,$(wildcard guest/*.S))
+UNIT_SRC := $(wildcard tests/unit/*.c)
+UNIT     := $(UNIT_SRC:tests/unit/%.c=$B/unit/%)
+
+.DEFAULT_GOAL := all
+.PHONY: all unit help clean
+all: vmlet
+
+vmlet: $B/vmlet
+	@cp -f $< $@.tmp && mv -f $@.tmp $@
+
+$B/vmlet: $B/main.o $B/libvmlet.a
+	$(CC) $(ALL_LDFLAGS) -o $@ $^
+
+$B/libvmlet.a: $(LIB_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$B/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$B/unit/%: $B/tests/unit/%.o $B/libvmlet.a
+	@mkdir -p $(@D)
+	$(CC) $(ALL_LDFLAGS) -o $@ $^
+
+unit: $(UNIT) ## build and run the unit tests
+	@tests/unit/run $(UNIT)
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' Makefile
+
+clean: ## remove what was built
+	rm -rf build vmlet
+
+-include $(shell find $B -name '*.d' 2>/dev/null)

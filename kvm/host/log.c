@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+/* Messages: see include/kvm/host/log.h. A message is put together on the stack and leaves in one write(2), so lines of
+ * several threads do not mix and no lock is needed. */
+#include "kvm/host/log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    LINE_MAX_BYTES = 1024,
+    RATE_MESSAGES = 10,
+};
+#define RATE_WINDOW_NS 5000000000ull
+
+static enum log_level log_level = LOG_LEVEL_WARNING;
+static void (*die_hook)(const char *message);
+static _Atomic uint64_t guest_bugs;
+
+void log_set_level(enum log_level level)
+{
+    log_level = level;
+}
+
+void log_set_die_hook(void (*hook)(const char *message))
+{
+    die_hook = hook;
+}
+
+uint64_t log_guest_bugs(void)
+{
+    return atomic_load_explicit(&guest_bugs, memory_order_relaxed);
+}
+
+/* Formats into line as `vmlet: …\n` and returns the length with the newline. */
+static size_t format(char line[LINE_MAX_BYTES], const char *prefix, const char *fmt, va_list ap)
+{
+    int head = snprintf(line, LINE_MAX_BYTES, "vmlet: %s", prefix);
+    int body = vsnprintf(line + head, LINE_MAX_BYTES - (size_t)head, fmt, ap);
+    size_t len = (size_t)head + (body > 0 ? (size_t)body : 0);
+    if (len > LINE_MAX_BYTES - 2)
+        len = LINE_MAX_BYTES - 2;
+    for (size_t i = 0; i < len; i++)
+        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
+            line[i] = '?';
+    line[len] = '\n';
+    line[len + 1] = 0;
+    return len + 1;
+}
+
+static void put(const char *prefix, const char *fmt, va_list ap)
+{
+    char line[LINE_MAX_BYTES];
+    int saved = errno;
+    size_t len = format(line, prefix, fmt, ap);
+    if (write(STDERR_FILENO, line, len) < 0) {
+        /* nobody left to tell */
+    }
+    errno = saved;
+}
+
+void die(const char *fmt, ...)
+{
+    char line[LINE_MAX_BYTES];
+    va_list ap;
+    va_start(ap, fmt);
+    size_t len = format(line, "", fmt, ap);
+    va_end(ap);
+    if (write(STDERR_FILENO, line, len) < 0) {
+        /* the status still says it */
+    }
+    void (*hook)(const char *) = die_hook;
+    die_hook = NULL; /* a die() inside the hook does not come back here */
+    if (hook) {
+        line[len - 1] = 0;
+        hook(line + strlen("vmlet: "));
+    }
+    exit(125);
+}
+
+#define LOG_FUNCTION(name, level, prefix)                                                                    \
+    void name(const char *fmt, ...)                                                                          \
+    {                                                                                                        \
+        if (log_level < (level))                                                                             \
+            return;                                                                                          \
+        va_list ap;                                                                                          \
+        va_start(ap, fmt);                                                                                   \
+        put(prefix, fmt, ap);                                                                                \
+        va_end(ap);                                                                                          \
+    }
+LOG_FUNCTION(warn, LOG_LEVEL_WARNING, "")
+LOG_FUNCTION(info, LOG_LEVEL_INFO, "")
+LOG_FUNCTION(debug, LOG_LEVEL_DEBUG, "")
+
+void guest_bug_at(struct bug_site *site, const char *fmt, ...)
+{
+    atomic_fetch_add_explicit(&guest_bugs, 1, memory_order_relaxed);
+    if (log_level < LOG_LEVEL_WARNING)
+        return;
+
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    uint64_t now = (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec + 1; /* never 0 */
+    uint64_t start = atomic_load_explicit(&site->window, memory_order_relaxed);
+    if (start == 0 || now - start >= RATE_WINDOW_NS) {
+        /* Two threads may both open a window: then a few lines more are shown, which harms nobody. */
+        atomic_store_explicit(&site->window, now, memory_order_relaxed);
+        atomic_store_explicit(&site->shown, 0, memory_order_relaxed);
+    }
+    if (atomic_fetch_add_explicit(&site->shown, 1, memory_order_relaxed) >= RATE_MESSAGES) {
+        atomic_fetch_add_explicit(&site->held, 1, memory_order_relaxed);
+        return;
+    }
+    uint64_t held = atomic_exchange_explicit(&site->held, 0, memory_order_relaxed);
+    char prefix[64] = "guest: ";
+    if (held)
+        snprintf(prefix, sizeof prefix, "guest (%llu like this not shown): ", (unsigned long long)held);
+    va_list ap;
+    va_start(ap, fmt);
+    put(prefix, fmt, ap);
+    va_end(ap);
+}

@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: MIT
+#include "kvm/host/log.h"
+
+int main(void)
+{
+    die("no verb is built in yet");
+}
