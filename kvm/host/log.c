@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* Messages: see include/kvm/host/log.h. A message is put together on the stack and leaves in one write(2), so lines of
- * several threads do not mix and no lock is needed. */
+/* Messages: see include/kvm/host/log.h. A message is put together on the stack and leaves in one write(2), so
+ * lines of several threads do not mix and no lock is needed. */
 #include "kvm/host/log.h"
 
 #include <errno.h>

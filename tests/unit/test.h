@@ -86,9 +86,10 @@ static inline unsigned long test_scale(unsigned long n)
 
 int main(int argc, char **argv)
 {
-    int failed = 0;
+    static int failed; /* static: longjmp leaves it alone */
+    static struct test *t;
     setvbuf(stdout, NULL, _IOLBF, 0);
-    for (struct test *t = test_list; t; t = t->next) {
+    for (t = test_list; t; t = t->next) {
         bool wanted = argc < 2;
         for (int i = 1; i < argc; i++)
             wanted |= !strcmp(argv[i], t->name);

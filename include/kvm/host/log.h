@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
- * What vmlet says about itself: on standard error, one line a message, each `vmlet: …`. Three kinds of wrong, and no
- * fourth:
+ * What vmlet says about itself: on standard error, one line a message, each `vmlet: …`. Three kinds of wrong,
+ * and no fourth:
  *
  *   die()        the user's or the host's fault, during set-up only: ends the process with status 125.
  *   warn()       trouble on the host's side while running: service is degraded, the VM goes on.
- *   guest_bug()  the guest did something no driver may: counted, rate limited (10 messages in 5 s a call site, then one
- *                line that says how many were held back), the VM goes on.
+ *   guest_bug()  the guest did something no driver may: counted, rate limited (10 messages in 5 s a call
+ * site, then one line that says how many were held back), the VM goes on.
  *
  * A message names the object, the operation, the reason and the remedy:
  * `net0: tap "vm0": TUNSETIFF: Operation not permitted (run as root, or pass fd=)`.
- * All functions may be called from any thread, with any lock held (the log's lock is the innermost); none allocates.
- * They leave errno as it was. A message is cut at 1 KiB; control characters in it are shown as `?`, so that a guest's
- * strings cannot play with the user's terminal.
+ * All functions may be called from any thread, with any lock held (the log's lock is the innermost); none
+ * allocates. They leave errno as it was. A message is cut at 1 KiB; control characters in it are shown as
+ * `?`, so that a guest's strings cannot play with the user's terminal.
  */
 #ifndef KVM_HOST_LOG_H
 #define KVM_HOST_LOG_H
@@ -31,8 +31,8 @@ enum log_level {
 /* Set once at start-up, before threads. */
 void log_set_level(enum log_level level);
 
-/* Called by die() after its message, once, before exit(125): the result file and the terminal are put right there.
- * exit() runs the atexit handlers too. Owner: main.c. */
+/* Called by die() after its message, once, before exit(125): the result file and the terminal are put right
+ * there. exit() runs the atexit handlers too. Owner: main.c. */
 void log_set_die_hook(void (*hook)(const char *message));
 
 _Noreturn void die(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

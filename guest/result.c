@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT
+/* How a run ended: see include/guest/result.h. */
+#include "guest/result.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    STATUS_DIED = 123,
+    STATUS_TIMEOUT = 124,
+    STATUS_SETUP = 125,
+};
+
+static const struct {
+    const char *name;
+    int status;       /* vmlet's exit status, where the guest reported none */
+    int with_command; /* the same where a status was owed */
+    bool guest;       /* the guest reported a status, and that is the answer */
+} reasons[END_REASONS] = {
+    [END_NONE] = {"none",         STATUS_SETUP,   STATUS_SETUP,   false},
+    [END_EXITED] = {"exited",       0,              0,              true },
+    [END_SIGNALED] = {"signaled",     0,              0,              true },
+    [END_POWEROFF] = {"poweroff",     0,              STATUS_DIED,    false},
+    [END_REBOOT] = {"reboot",       0,              STATUS_DIED,    false},
+    [END_HALTED] = {"halted",       STATUS_DIED,    STATUS_DIED,    false},
+    [END_PANIC] = {"panic",        STATUS_DIED,    STATUS_DIED,    false},
+    [END_TRIPLE_FAULT] = {"triple-fault", STATUS_DIED,    STATUS_DIED,    false},
+    [END_KVM_ERROR] = {"kvm-error",    STATUS_DIED,    STATUS_DIED,    false},
+    [END_TIMEOUT] = {"timeout",      STATUS_TIMEOUT, STATUS_TIMEOUT, false},
+    [END_GATE] = {"gate",         STATUS_DIED,    STATUS_DIED,    false},
+    [END_STOPPED] = {"stopped",      STATUS_DIED,    STATUS_DIED,    false},
+    [END_SIGNAL] = {"signal",       128,            128,            false},
+    [END_SETUP] = {"setup",        STATUS_SETUP,   STATUS_SETUP,   false},
+};
+
+static char sentence[PATH_MAX + 128];
+
+const char *end_reason_name(enum end_reason reason)
+{
+    return reasons[reason].name;
+}
+
+static void set_detail(struct result *r, const char *text)
+{
+    snprintf(r->detail, sizeof r->detail, "%s", text);
+    for (char *p = r->detail; *p; p++)
+        if ((unsigned char)*p < 0x20 || *p == 0x7f)
+            *p = ' ';
+}
+
+void result_panic(struct result *r, const char *line)
+{
+    if (r->panicked || r->reason != END_NONE)
+        return;
+    r->panicked = true;
+    set_detail(r, line);
+}
+
+bool result_end(struct result *r, enum end_reason reason, int status, const char *detail)
+{
+    if (r->reason != END_NONE)
+        return false;
+    /* What a dead kernel does next (reset, power-off, halt, triple fault) is how its death ends, not what
+     * happened. */
+    bool follows =
+        reason == END_REBOOT || reason == END_POWEROFF || reason == END_HALTED || reason == END_TRIPLE_FAULT;
+    if (r->panicked && follows) {
+        r->reason = END_PANIC;
+        return true;
+    }
+    r->reason = reason;
+    r->status = reason == END_EXITED ? status & 0xff : status;
+    if (detail)
+        set_detail(r, detail);
+    return true;
+}
+
+int result_status(const struct result *r)
+{
+    if (reasons[r->reason].guest)
+        return r->status & 0xff;
+    if (r->reason == END_SIGNAL)
+        return 128 + r->status;
+    return r->command ? reasons[r->reason].with_command : reasons[r->reason].status;
+}
+
+/* Whether `path` is there and is no regular file: then it is written as it stands. */
+static bool in_place(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
+}
+
+const char *result_file_check(const char *path)
+{
+    struct stat st;
+    char dir[PATH_MAX];
+    if (snprintf(dir, sizeof dir, "%s", path) >= (int)sizeof dir)
+        return "--result: the path is too long";
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+        snprintf(sentence, sizeof sentence, "--result %s: it is a folder (name a file)", path);
+        return sentence;
+    }
+    if (access(path, W_OK) < 0 && errno != ENOENT) {
+        snprintf(sentence, sizeof sentence, "--result %s: %s", path, strerror(errno));
+        return sentence;
+    }
+    if (in_place(path))
+        return NULL;
+    char *slash = strrchr(dir, '/');
+    if (slash)
+        slash[slash == dir] = 0;
+    if (access(slash ? dir : ".", W_OK | X_OK) < 0) {
+        snprintf(sentence, sizeof sentence, "--result %s: its folder cannot be written: %s", path,
+                 strerror(errno));
+        return sentence;
+    }
+    return NULL;
+}
+
+static bool write_all(int fd, const char *p, size_t n)
+{
+    while (n) {
+        ssize_t w = write(fd, p, n);
+        if (w < 0 && errno == EINTR)
+            continue;
+        if (w <= 0)
+            return false;
+        p += w;
+        n -= (size_t)w;
+    }
+    return true;
+}
+
+const char *result_file_write(const char *path, const struct result *r)
+{
+    char text[1024], tmp[PATH_MAX];
+    int n = snprintf(
+        text, sizeof text, "source=%s\nstatus=%d\nreason=%s\ndetail=%s\ntime_ms=%llu\nboot_ms=%llu\n",
+        reasons[r->reason].guest ? "guest" : "vmlet", result_status(r), end_reason_name(r->reason), r->detail,
+        (unsigned long long)r->time_ms, (unsigned long long)r->boot_ms);
+    bool direct = in_place(path);
+    if (snprintf(tmp, sizeof tmp, direct ? "%s" : "%s.tmp-%ld", path, (long)getpid()) >= (int)sizeof tmp)
+        return "--result: the path is too long";
+    /* O_EXCL: a link that somebody laid there is not followed. */
+    int fd = open(tmp, direct ? O_WRONLY | O_CLOEXEC : O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    bool ok = fd >= 0 && write_all(fd, text, (size_t)n);
+    if (fd >= 0 && close(fd) < 0)
+        ok = false;
+    if (ok && !direct)
+        ok = rename(tmp, path) == 0;
+    if (ok)
+        return NULL;
+    snprintf(sentence, sizeof sentence, "--result %s: %s", path, strerror(errno));
+    if (!direct && fd >= 0)
+        unlink(tmp);
+    return sentence;
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The result contract: how a run ended, as an exit status and as a file.
+ *
+ * A run ends once. Several things may happen on the way (a panic, then the reset that the kernel does after
+ * it; the guest's status, then its power-off), from several threads; result_end() keeps the first, except
+ * that a death known before (result_panic) is not overwritten by the reset or power-off that follows it.
+ *
+ *   guest reported a status (init's frame, an exit port)     that status, 0-255           source=guest
+ *   power-off or reboot, and no command was given            0                            source=vmlet
+ *   panic, triple fault, KVM error, halt, stop, gate;
+ *   power-off or reboot under a command                      123                          source=vmlet
+ *   the time was up                                          124                          source=vmlet
+ *   vmlet could not start or go on                           125                          source=vmlet
+ *   SIGINT, SIGTERM, SIGHUP                                  vmlet dies of that signal    source=vmlet
+ *
+ * The file is lines of key=value: source, status, reason, detail, time_ms, boot_ms. It is written to
+ * FILE.tmp-PID beside it and renamed, so that a reader sees all of it or nothing; anything but a regular file
+ * (a FIFO, /dev/fd/3) is written in place.
+ */
+#ifndef GUEST_RESULT_H
+#define GUEST_RESULT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum end_reason {
+    END_NONE,
+    END_EXITED,   /* status is the guest's, 0-255 */
+    END_SIGNALED, /* the guest's command died of a signal: status is 128 + n */
+    END_POWEROFF,
+    END_REBOOT,
+    END_HALTED,
+    END_PANIC,
+    END_TRIPLE_FAULT,
+    END_KVM_ERROR,
+    END_TIMEOUT,
+    END_GATE,
+    END_STOPPED,
+    END_SIGNAL, /* vmlet got signal number `status` */
+    END_SETUP,
+    END_REASONS,
+};
+
+struct result {
+    enum end_reason reason;
+    int status;       /* what the guest reported, or the signal's number; else unused */
+    bool command;     /* set at start: a command was given, so a status is owed */
+    bool panicked;    /* result_panic() was called */
+    uint64_t time_ms; /* exec to end */
+    uint64_t boot_ms; /* exec to the guest's first sign of userspace, 0 if none */
+    char detail[512]; /* one line, may be empty */
+};
+
+/* The name used in the file: "triple-fault". */
+const char *end_reason_name(enum end_reason reason);
+
+/* Notes that the guest's kernel died, with the line that said so; the end itself is still to come. */
+void result_panic(struct result *r, const char *line);
+
+/* Ends the run: false when it was over before. detail may be NULL. Not thread-safe: the machine's end lock is
+ * held. */
+bool result_end(struct result *r, enum end_reason reason, int status, const char *detail);
+
+/* vmlet's own exit status; for END_SIGNAL 128 + n (the caller then dies of the signal itself). */
+int result_status(const struct result *r);
+
+/* Opens nothing yet, but finds out whether `path` could be written: NULL, or a sentence (static buffer). To
+ * be asked before the guest starts. */
+const char *result_file_check(const char *path);
+
+/* NULL, or a sentence (static buffer). */
+const char *result_file_write(const char *path, const struct result *r);
+
+#endif

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+#include "guest/watch.h"
+#include "test.h"
+
+static char seen[1024];
+
+static void note(void *arg, enum watch_event event, const char *line)
+{
+    (void)arg;
+    (void)line;
+    strcat(seen, event == WATCH_PANIC       ? "P"
+                 : event == WATCH_PANIC_END ? "E"
+                 : event == WATCH_HALTED    ? "H"
+                                            : ".");
+}
+
+static const char *feed(const char *text, size_t chunk)
+{
+    struct watch w = {.event = note};
+    seen[0] = 0;
+    for (size_t n = strlen(text); n;) {
+        size_t part = n < chunk ? n : chunk;
+        watch_feed(&w, text, part);
+        text += part;
+        n -= part;
+    }
+    return seen;
+}
+
+TEST(watch_finds_the_kernels_own_words)
+{
+    static const char log[] = "[    0.1] ok\r\n"
+                              "[    1.234567] Kernel panic - not syncing: Attempted to kill init!\r\n"
+                              "[    1.3][    T1] ---[ end Kernel panic - not syncing: x ]---\r\n"
+                              "<0>[    2.0] reboot: System halted\n"
+                              "reboot: System halted\n";
+    for (size_t chunk = 1; chunk < sizeof log; chunk++)
+        CHECK_STR(feed(log, chunk), ".PEHH");
+}
+
+TEST(watch_is_not_fooled_by_a_program_that_quotes_them)
+{
+    CHECK_STR(feed("he said Kernel panic - not syncing\n# echo reboot: System halted\n[x] Kernel panic - not "
+                   "syncing\n",
+                   7),
+              "...");
+}
+
+TEST(watch_line_without_end_stays_bounded)
+{
+    struct watch w = {.event = note};
+    seen[0] = 0;
+    for (int i = 0; i < 100000; i++)
+        watch_feed(&w, i ? "xxxxxxx" : "Kernel panic - not syncing", 7);
+    CHECK(w.len <= WATCH_LINE);
+    watch_feed(&w, "\n<", 2);
+    watch_feed(&w, "\n<5\n<>\n[\n", 9);
+    CHECK_STR(seen, ".....");
+}
