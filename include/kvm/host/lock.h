@@ -67,7 +67,7 @@ static inline bool lock_held(const struct lock *lock)
     return true;
 }
 
-/* pthread_cond_wait. The lock must be the last one taken. */
+/* pthread_cond_wait. No other lock may be held. */
 static inline void lock_wait(struct lock *lock, pthread_cond_t *cond)
 {
     pthread_cond_wait(cond, &lock->m);
