@@ -31,7 +31,7 @@ UNIT_SRC := $(wildcard tests/unit/*.c)
 UNIT     := $(UNIT_SRC:tests/unit/%.c=$B/unit/%)
 
 .DEFAULT_GOAL := all
-.PHONY: all unit help clean
+.PHONY: all unit test soak lint bench run install help clean
 all: vmlet
 
 vmlet: $B/vmlet
@@ -54,6 +54,25 @@ $B/unit/%: $B/tests/unit/%.o $B/libvmlet.a
 
 unit: $(UNIT) ## build and run the unit tests
 	@tests/unit/run $(UNIT)
+
+test: all ## all tests: unit, bare-metal guests, Linux guests
+	@tests/deps || true
+	@MAKE="$(MAKE)" tests/run
+
+soak: all ## all tests, with fifty times the work where they count
+	@TEST_SCALE=50 TEST_TIMEOUT=3600 TEST_SLOW=10 MAKE="$(MAKE)" tests/run
+
+lint: ## layers, format, static checks
+	@tests/lint/run
+
+bench: all ## measure; tests/bench/README.md says what and how
+	@tests/bench/run
+
+run: all ## boot a Debian kernel with a short check
+	@tests/tryout
+
+install: all ## install vmlet (PREFIX=/usr/local)
+	install -D -m 755 vmlet $(DESTDIR)$(PREFIX)/bin/vmlet
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' Makefile

@@ -48,7 +48,8 @@ static const char *test_skipped;
     do {                                                                                                     \
         uint64_t a_ = (uint64_t)(a), b_ = (uint64_t)(b);                                                     \
         if (a_ != b_) {                                                                                      \
-            printf("%s:%d: %s is 0x%" PRIx64 ", not %s = 0x%" PRIx64 "\n", __FILE__, __LINE__, #a, a_, #b, b_); \
+            printf("%s:%d: %s is 0x%" PRIx64 ", not %s = 0x%" PRIx64 "\n", __FILE__, __LINE__, #a, a_, #b,   \
+                   b_);                                                                                      \
             longjmp(test_end, 1);                                                                            \
         }                                                                                                    \
     } while (0)
