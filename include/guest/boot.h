@@ -33,7 +33,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct ram;
+struct ram; /* mem/ram.h */
 
 enum boot_format {
     BOOT_BZIMAGE64,
