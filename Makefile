@@ -48,6 +48,17 @@ $B/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
 
+# The in-guest init: static, without libc, and the same in every kind of build (no sanitizer, no -O0).
+INIT_CFLAGS := -std=gnu11 -Os -ffreestanding -fno-builtin -fno-stack-protector -fno-pie -fno-pic \
+	-fno-asynchronous-unwind-tables -fno-strict-aliasing -mno-sse -Iinclude -Wall -Wextra -Wshadow -Wmissing-prototypes
+$B/guest/init.elf: $(wildcard guest/init/*.c guest/init/*.h) include/guest/init_proto.h Makefile
+	@mkdir -p $(@D)
+	$(CC) $(INIT_CFLAGS) $(filter -Werror,$(CFLAGS)) -nostdlib -static -Wl,--build-id=none \
+		-Wl,-z,noseparate-code -Wl,-z,max-page-size=4096 -s -o $@ $(filter %.c,$^)
+
+$B/guest/init_blob.o: guest/init_blob.S $B/guest/init.elf
+	$(CC) -c -DINIT_ELF='"$B/guest/init.elf"' -o $@ $<
+
 $B/unit/%: $B/tests/unit/%.o $B/libvmlet.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^
