@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+/* Option tables as help: include/kvm/host/opts.h. Two columns, the right one filled to 80 characters. */
+#include "kvm/host/opts.h"
+
+#include <string.h>
+
+enum {
+    LEFT = 28, /* where the texts begin */
+    WIDTH = 80,
+};
+
+static void put_text(FILE *out, int at, const char *text)
+{
+    if (at > LEFT - 2) {
+        fputc('\n', out);
+        at = 0;
+    }
+    fprintf(out, "%*s", LEFT - at, "");
+    at = LEFT;
+    while (*text) {
+        size_t len = strcspn(text, " ");
+        if (at > LEFT && at + 1 + (int)len > WIDTH) {
+            fprintf(out, "\n%*s", LEFT, "");
+            at = LEFT;
+        }
+        at += fprintf(out, "%s%.*s", at > LEFT ? " " : "", (int)len, text);
+        text += len;
+        text += strspn(text, " ");
+    }
+    fputc('\n', out);
+}
+
+static const char *value_name(const struct opt *o)
+{
+    if (o->arg)
+        return o->arg;
+    if (o->type != OPT_TYPE_ENUM)
+        return "VALUE";
+    const char *all = "";
+    for (const struct opt_word *w = o->words; w->word; w++)
+        if (!w->refuse)
+            all = opts_say("%s%s%s", all, *all ? "|" : "", w->word);
+    return all;
+}
+
+static void put_help(FILE *out, int at, const struct opt *o)
+{
+    const char *help = o->help ? o->help : "";
+    put_text(out, at, o->dflt ? opts_say("%s (default %s)", help, o->dflt) : help);
+}
+
+static bool listed(const struct opt *o)
+{
+    return o->type != OPT_TYPE_ALIAS && o->type != OPT_TYPE_REFUSED && !(o->flags & OPT_HIDDEN);
+}
+
+void opts_help(FILE *out, const struct opt *table)
+{
+    for (const struct opt *o = table; o->type != OPT_TYPE_END; o++) {
+        if (o->type == OPT_TYPE_GROUP) {
+            fprintf(out, "%s%s:\n", o == table ? "" : "\n", o->name);
+        } else if (listed(o)) {
+            int at = o->letter ? fprintf(out, "  -%c", o->letter) : fprintf(out, "    ");
+            if (o->name)
+                at += fprintf(out, "%s --%s", o->letter ? "," : " ", o->name);
+            if (o->type != OPT_TYPE_FLAG)
+                at += fprintf(out, " %s", value_name(o));
+            put_help(out, at, o);
+        }
+    }
+}
+
+void opts_sub_help(FILE *out, const struct opt *table)
+{
+    for (const struct opt *o = table; o->type != OPT_TYPE_END; o++) {
+        int at;
+        if (o->type == OPT_TYPE_GROUP || !listed(o))
+            continue;
+        if (o->flags & OPT_FIRST)
+            at = fprintf(out, "  %s", value_name(o));
+        else if (o->type == OPT_TYPE_FLAG)
+            at = fprintf(out, "  %s[=on|off]", o->name);
+        else
+            at = fprintf(out, "  %s=%s", o->name, value_name(o));
+        put_help(out, at, o);
+    }
+}
