@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+# shellcheck shell=sh
 # Shared by the scripts under tests/: where the cache is, how to speak, how to fetch Debian packages without installing
 # them. Sourced by POSIX sh; the caller sets `top` to the root of the tree.
 #

@@ -4,6 +4,7 @@
 #   # programs: iasl                   host programs that the tests run beside vmlet (`need iasl` skips where missing)
 #   # files: build/gcc/bench/bare:/bin/bare    files of the tree or the host that the tests want, HOSTFILE[:PATH]
 #   # kernels: rt                      kernels beside cloud, full and i386
+#   # vmlinux: cloud                   gives $CLOUD_VMLINUX, the ELF file inside the image
 #   test_exit_7() { # 20 s             the time limit; 60 s unless given
 #       run vmlet run -k "$CLOUD" -- sh -c 'exit 7'
 #       expect_status 7
@@ -59,3 +60,30 @@ expect() { # A OP B
     [ "$@" ] || fail "not true: $*"
 }
 now_ms() { awk '{ printf "%d\n", $1 * 1000 }' /proc/uptime; }
+
+# Waits until a command succeeds, at most $1 seconds.
+wait_for() { # SECONDS COMMAND...
+    wait_end=$(($(now_ms) + $1 * 1000))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ "$(now_ms)" -lt "$wait_end" ] || fail "waited in vain for: $*"
+        sleep 0.2
+    done
+}
+
+# An initrd of our own, as a user would bring one: busybox, a console, and an init that runs the lines given. Its name is
+# $initrd. For every kernel that runs 32- or 64-bit programs: busybox must be one that it can run, $2 or the host's.
+make_initrd() { # LINES [BUSYBOX]
+    [ "$(id -u)" = 0 ] || skip "only root can make device nodes for an initrd"
+    mkdir -p root/bin root/dev root/proc root/sys
+    cp "${2:-$(command -v busybox)}" root/bin/busybox
+    ln -sf busybox root/bin/sh
+    mknod root/dev/console c 5 1 2>/dev/null || [ -e root/dev/console ] || skip "no device nodes here"
+    {
+        printf '#!/bin/sh\n/bin/busybox --install -s /bin\nmount -t proc proc /proc\nmount -t sysfs sys /sys\n'
+        printf 'mount -t devtmpfs dev /dev\n%s\n' "$1"
+    } >root/init
+    chmod +x root/init
+    (cd root && find . | cpio -o -H newc 2>/dev/null) >own.cpio
+    initrd=$PWD/own.cpio
+}
