@@ -150,6 +150,7 @@ void device_map_ports(struct device *dev, unsigned bank, uint16_t port);
 /* Takes the lock. Registers back to reset values (timers that it cancels are the class's business),
  * class->reset(). */
 void device_reset(struct device *dev);
+void device_reset_locked(struct device *dev); /* for mem/state.c */
 void devices_reset(struct board *board);
 
 /* ---- timers and tasks: embedded in the device ---- */

@@ -64,7 +64,7 @@ struct reg {
     uint8_t width;    /* bytes: 1, 2, 4, 8; also the width of an element of the backing field */
     uint8_t sizes;    /* access sizes taken, 1 | 2 | 4 | 8; 0: the full width only. None above the width */
     uint8_t flags;    /* enum reg_flag */
-    uint8_t page;     /* seen while the bank's page() gives this number */
+    uint8_t page;     /* seen while the bank's page() gives this number; REG_ANY_PAGE: always */
     uint16_t count;   /* elements of an array; 0: 1 */
     uint32_t stride;  /* bytes from element to element; 0: width */
     uint32_t field;   /* REG_FIELD(); 0: none (struct device comes first, so no field has offset 0) */
@@ -75,6 +75,7 @@ struct reg {
     const struct reg_bits *bits; /* NULL: none named */
 };
 
+#define REG_ANY_PAGE              0xff
 #define REG_FIELD(type_, member_) .field = offsetof(type_, member_)
 
 struct reg_bank {
@@ -127,8 +128,9 @@ struct reg_hooks {
 };
 
 /* Checks the table (overlaps, widths, sizes, fields inside the device) and builds the index: a wrong table is
- * a bug of the program, an assertion. Called by device_new(). */
-void reg_map_init(struct reg_map *map, struct device *dev, const struct reg_bank *bank, size_t device_size);
+ * a bug of the program, an assertion. False: no memory. Called by device_new(). */
+bool reg_map_init(struct reg_map *map, struct device *dev, const struct reg_bank *bank, size_t device_size)
+    __attribute__((warn_unused_result));
 void reg_map_free(struct reg_map *map);
 
 /* An access as a guest does it, device lock held. size 1, 2, 4, 8. */
