@@ -5,11 +5,10 @@
  *
  * ioeventfds: when KVM refuses one, that is a warning, and the write takes the slow way to the same eventfd.
  *
- * Coalesced I/O: writes to a zone are put into a ring by the kernel, without an exit. ioevents_drain()
- * delivers them, in order, through space_write(). It must be called before any exit is dispatched and before
- * the loop works on a device, with no device lock held; deleting a zone or a region calls it, too. Without
- * zones it is one load and a branch. An entry leaves the ring after it was delivered, under the ring's lock
- * (LOCK_COALESCED): so whoever finds the ring empty knows that all that was in it has been delivered.
+ * Coalesced I/O: writes to a zone are put into a ring by the kernel, without an exit; KVM's side delivers them, in order
+ * (vcpus_drain(), kvm/vcpu.h), before any exit is dispatched. ioevents_drain() asks for that: before the loop works on
+ * a device, with no device lock held. Deleting a zone or a region does it by itself, while the old view still stands, so
+ * that the writes reach whom they were meant for. Without zones it is one load and a branch.
  *
  * Source: Linux Documentation/virt/kvm/api.rst, 4.59 KVM_IOEVENTFD, 4.116 KVM_(UN)REGISTER_COALESCED_MMIO.
  */
@@ -18,21 +17,13 @@
 
 #include "mem/view.h"
 
-struct ioevent_write {
-    uint64_t addr;
-    bool pio;
-    uint8_t len;
-    uint8_t data[8];
-};
-
 /* What it asks of KVM; a fake in the tests. 0 or -errno. */
 struct ioevents_ops {
     int (*eventfd)(void *ctx, bool pio, uint64_t addr, unsigned size, bool match, uint64_t value, int fd,
                    bool add);
-    /* The three of coalescing are NULL where KVM has none: then there are no zones. */
+    /* Both NULL where KVM has no such ring: then every write exits. */
     int (*zone)(void *ctx, bool pio, uint64_t addr, uint64_t size, bool add);
-    bool (*peek)(void *ctx, struct ioevent_write *w); /* the oldest entry; false: empty */
-    void (*pop)(void *ctx);
+    void (*drain)(void *ctx); /* returns when all that was in the ring has been delivered */
 };
 
 struct ioevents;

@@ -55,6 +55,7 @@ struct ram {
     _Atomic uint8_t log; /* set of 1 << enum region_log: those whose bitmaps are kept */
     _Atomic(_Atomic uint64_t *) dirty[REGION_LOG_CLIENTS];
     unsigned log_users[REGION_LOG_CLIENTS]; /* topology lock */
+    char truncated[256], no_room[256];      /* what to say on SIGBUS, made ready beforehand */
     struct ram *next;
 };
 
