@@ -36,7 +36,7 @@ const char *ctl_name_error(const char *name);
 struct ctl;
 
 /* argv: the words after the command's own. What is written to out is the answer. Returns NULL (ok) or an error, which is
- * copied at once: a constant, or made by ctl_say(). Must not block. */
+ * copied at once: a constant, or made by ctl_say(). Must not block, nor free the ctl. */
 typedef const char *ctl_fn(void *arg, int argc, char **argv, FILE *out);
 
 /* NULL and *error on failure: the name is in use, the folder is not safe, the path too long … */
