@@ -1,8 +1,27 @@
 /* SPDX-License-Identifier: MIT
  * vCPU threads against their requesters: pause, hold, kick, call, stop; the coalesced ring; ioeventfds; the dirty log. */
 #include "kvm_guest.h"
+#include <linux/kvm.h>
 #include <signal.h>
+#include <stdarg.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
+
+/* Stands before libc's: how many threads are in KVM_RUN. */
+static _Atomic unsigned in_kvm_run;
+int ioctl(int fd, unsigned long request, ...)
+{
+    va_list ap;
+    va_start(ap, request);
+    void *arg = va_arg(ap, void *);
+    va_end(ap);
+    if (request == KVM_RUN)
+        atomic_fetch_add(&in_kvm_run, 1);
+    int r = (int)syscall(SYS_ioctl, fd, request, arg);
+    if (request == KVM_RUN)
+        atomic_fetch_sub(&in_kvm_run, 1);
+    return r;
+}
 
 /* Counts in the port, for ever: each write is one more than the last. */
 GUEST32(counter, "xor %eax, %eax\n1: inc %eax\nout %eax, $0x80\njmp 1b\n");
@@ -184,10 +203,10 @@ static void *remap(void *arg)
     none.size = 0;
     for (unsigned i = 0; i < 100; i++) {
         vcpus_hold(g->vcpus);
-        uint32_t before = ram32(g, 0x6000);
+        failed |= atomic_load(&in_kvm_run) != 0;
         failed |= vm_slot_set(g->vm, &none);
         failed |= vm_slot_set(g->vm, &low);
-        failed |= ram32(g, 0x6000) != before; /* somebody ran */
+        failed |= atomic_load(&in_kvm_run) != 0;
         vcpus_release(g->vcpus);
     }
     return (void *)failed;
@@ -338,13 +357,13 @@ TEST(vm_ioeventfds_fire)
     guest_free(g);
 }
 
-GUEST32(dirtier, "movb $1, 0x40000\nmovb $1, 0x43000\nmov $1, %al\nout %al, $0xf8\n"
+GUEST32(dirtier, "movb $1, 0x40000\nmovb $1, 0x43000\nout %al, $0x91\n"
                  "movb $1, 0x44000\nmov $2, %al\n" EXIT_AL);
 static int second_half;
 static void between(struct guest *g, const struct guest_access *a)
 {
     uint64_t bits[4] = {0};
-    if (a->addr != 0xf8 || a->value != 1)
+    if (a->addr != 0x91)
         return;
     second_half = vm_dirty_get(g->vm, 0, bits);
     if (!second_half && (!(bits[1] & 1) || !(bits[1] >> 3 & 1) || bits[1] >> 4 & 1))
@@ -373,7 +392,6 @@ TEST(vm_dirty_log_get_and_clear)
     second_half = -1;
     g->hook = between;
     guest_start(g, VCPU_PROTECTED32);
-    CHECK_EQ(guest_wait(g), 1);
     CHECK_EQ(guest_wait(g), 2);
     CHECK_EQ(second_half, 0);
     CHECK_EQ(vm_dirty_get(g->vm, 0, bits), 0);
