@@ -370,7 +370,7 @@ static bool add_tree(struct cpio *c, const char *name, const char *host_path, bo
 {
     struct stat st;
     char target[PATH_MAX];
-    if ((follow ? stat : lstat)(host_path, &st))
+    if (follow ? stat(host_path, &st) : lstat(host_path, &st))
         return fail(c, "initramfs: %s: %s", host_path, strerror(errno));
     if (S_ISDIR(st.st_mode))
         return add_folder(c, name, host_path, st.st_mode);
