@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Configuration space: the registers of the type 0 header, and how a function's bytes are read and written.
+ *
+ * A function has its bytes and, of the same length, two masks: which bits a write sets, and which a written one
+ * clears. Nothing else is needed for sizing, read-only fields or Status: address bits below a BAR's size are not
+ * writable, so all ones read back as the size.
+ *
+ * Accesses are of 1, 2 or 4 bytes inside a dword; anything else, and what lies past the function's end, reads
+ * all ones and is dropped.
+ *
+ * Source: PCI Local Bus Specification 3.0, chapter 6.
+ */
+#ifndef PCI_CONFIG_H
+#define PCI_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+enum {
+    PCI_CONFIG_SIZE = 256, /* a conventional function; reads beyond are all ones */
+    PCI_CONFIG_SIZE_EXPRESS = 4096,
+
+    PCI_VENDOR_ID = 0x00,
+    PCI_DEVICE_ID = 0x02,
+    PCI_COMMAND = 0x04,
+    PCI_STATUS = 0x06,
+    PCI_REVISION_ID = 0x08,
+    PCI_CLASS_CODE = 0x09, /* three bytes: interface, subclass, base class */
+    PCI_CACHE_LINE_SIZE = 0x0c,
+    PCI_LATENCY_TIMER = 0x0d,
+    PCI_HEADER_TYPE = 0x0e,
+    PCI_BAR0 = 0x10,
+    PCI_SUBSYSTEM_VENDOR_ID = 0x2c,
+    PCI_SUBSYSTEM_ID = 0x2e,
+    PCI_ROM_BASE = 0x30,
+    PCI_CAPABILITIES = 0x34,
+    PCI_INTERRUPT_LINE = 0x3c,
+    PCI_INTERRUPT_PIN = 0x3d,
+    PCI_HEADER_END = 0x40, /* the device's own registers and capabilities from here on */
+
+    PCI_COMMAND_IO = 1 << 0,
+    PCI_COMMAND_MEMORY = 1 << 1,
+    PCI_COMMAND_MASTER = 1 << 2,
+    PCI_COMMAND_PARITY = 1 << 6,
+    PCI_COMMAND_SERR = 1 << 8,
+    PCI_COMMAND_INTX_DISABLE = 1 << 10,
+
+    PCI_STATUS_INTERRUPT = 1 << 3,
+    PCI_STATUS_CAPABILITIES = 1 << 4,
+    PCI_STATUS_W1C = 0xf900, /* data parity, signaled and received aborts, SERR, parity */
+
+    PCI_HEADER_MULTIFUNCTION = 0x80,
+    PCI_BAR_IO_SPACE = 1,
+    PCI_BAR_MEM_64 = 4,
+    PCI_BAR_MEM_PREFETCH = 8,
+    PCI_ROM_ENABLE = 1,
+};
+
+struct pci_device;
+
+/* Guest accesses to a function: topology lock held, no device lock. A write moves BARs and opens or shuts the
+ * bus-master space as the new bytes say. */
+uint32_t pci_config_read(struct pci_device *pci, unsigned reg, unsigned size);
+void pci_config_write(struct pci_device *pci, unsigned reg, uint32_t value, unsigned size);
+
+/* All BARs and the bus-master space from the bytes, in one transaction. Topology lock held. */
+void pci_config_apply(struct pci_device *pci);
+
+static inline uint16_t pci_get16(const uint8_t *p)
+{
+    return (uint16_t)(p[0] | p[1] << 8);
+}
+static inline uint32_t pci_get32(const uint8_t *p)
+{
+    return (uint32_t)pci_get16(p) | (uint32_t)pci_get16(p + 2) << 16;
+}
+static inline void pci_set16(uint8_t *p, uint32_t v)
+{
+    p[0] = (uint8_t)v;
+    p[1] = (uint8_t)(v >> 8);
+}
+static inline void pci_set32(uint8_t *p, uint32_t v)
+{
+    pci_set16(p, v);
+    pci_set16(p + 2, v >> 16);
+}
+
+#endif

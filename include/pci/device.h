@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A PCI function, as the author of a device sees it. The instance's struct begins with a struct pci_device, which
+ * begins with the struct device:
+ *
+ *     struct edu { struct pci_device pci; … };
+ *
+ * and init() says who it is and what it decodes:
+ *
+ *     static const struct pci_ids edu_ids = {.vendor = 0x1234, .device = 0x11e8, .class_code = 0x00ff00, .pin = 1};
+ *     const char *error = pci_device_init(&edu->pci, board, &edu_ids);
+ *     if (!error)
+ *         pci_bar(&edu->pci, 0, PCI_BAR_MEM32, &device_map(dev, 0)->region);
+ *
+ * The class names pci_bus_options as its bus_options, so that `addr=SLOT[.FUNCTION]` works. A device keeps nothing
+ * that follows from its configuration bytes: where its BARs are, whether it is a bus master, which interrupts
+ * are on, is asked of the bytes at the moment of use. Everything below is set-up, but for what is
+ * marked (lock): called from device code, with the device's lock held.
+ */
+#ifndef PCI_DEVICE_H
+#define PCI_DEVICE_H
+
+#include "kvm/host/opts.h"
+#include "kvm/irq.h"
+#include "mem/device.h"
+#include "mem/region.h"
+#include "mem/view.h"
+#include "pci/config.h"
+
+struct pci_bus;
+
+struct pci_ids {
+    uint16_t vendor, device;
+    uint16_t subsystem_vendor, subsystem; /* 0, 0: 1af4:1100, as QEMU's devices have */
+    uint32_t class_code;                  /* base class << 16 | subclass << 8 | interface */
+    uint8_t revision;
+    uint8_t pin; /* 1-4: INTA#-INTD#; 0: none */
+};
+
+enum pci_bar_kind {
+    PCI_BAR_NONE,
+    PCI_BAR_IO,
+    PCI_BAR_MEM32,
+    PCI_BAR_MEM64, /* takes two slots */
+    PCI_BAR_MEM64_PREFETCH,
+    PCI_BAR_ROM, /* number PCI_ROM only */
+};
+enum {
+    PCI_ROM = 6,
+    PCI_BARS = 7,
+};
+
+struct pci_bar {
+    struct region *region; /* added to the bus's container once; moved and enabled ever after */
+    uint64_t size;         /* a power of two */
+    enum pci_bar_kind kind;
+};
+
+struct pci_device {
+    struct device dev; /* first */
+    struct pci_bus *bus;
+    uint8_t devfn;        /* slot << 3 | function */
+    const char *addr;     /* option addr=, or NULL */
+    uint16_t config_size; /* PCI_CONFIG_SIZE or _EXPRESS */
+    uint8_t cap_end;      /* where the next capability goes */
+    bool intx;            /* asserted by the device, whatever INTX_DISABLE says */
+    struct irq_line line;
+    struct space dma; /* bus-master space, for dma_read() and friends */
+    char dma_name[48];
+    struct pci_bar bars[PCI_BARS];
+    uint8_t config[PCI_CONFIG_SIZE_EXPRESS];
+    uint8_t writable[PCI_CONFIG_SIZE_EXPRESS];
+    uint8_t w1c[PCI_CONFIG_SIZE_EXPRESS];
+};
+
+extern const struct opt pci_bus_options[]; /* addr= */
+
+/* The header, a slot, the INTx line and the bus-master space. NULL, or a sentence (in dev->error). */
+const char *pci_device_init(struct pci_device *pci, struct board *board, const struct pci_ids *ids);
+
+/* BAR number 0-5 (or PCI_ROM) shows region, whose size is rounded up to a power of two (16 bytes at least; I/O: 4; ROM: 2 KiB). */
+void pci_bar(struct pci_device *pci, unsigned number, enum pci_bar_kind kind, struct region *region);
+
+/* Room for a capability of size bytes (its two header bytes included), put in front of the list; returns its
+ * offset. The rest of it is zero and read-only until the caller says otherwise in config and writable. */
+unsigned pci_capability(struct pci_device *pci, uint8_t id, unsigned size);
+
+/* Interrupts (lock). pci_raise(): vector vec is sent, or INTx asserted; pci_lower(): INTx released. */
+void pci_raise(struct pci_device *pci, unsigned vec);
+void pci_lower(struct pci_device *pci);
+
+static inline bool pci_is_master(const struct pci_device *pci) /* (lock) */
+{
+    return pci->config[PCI_COMMAND] & PCI_COMMAND_MASTER;
+}
+static inline unsigned pci_slot(const struct pci_device *pci)
+{
+    return pci->devfn >> 3;
+}
+
+#endif
