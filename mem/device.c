@@ -156,9 +156,10 @@ struct device *device_new(struct board *board, const struct device_class *class,
     } else if (class->single) {
         snprintf(dev->id, sizeof(dev->id), "%s", class->name);
     } else { /* the class's next index; past those that users took by name */
-        for (unsigned i = class_count(board, class); !i || device_find(board, dev->id); i++)
-            if (snprintf(dev->id, sizeof(dev->id), "%.20s%u", class->name, i), !device_find(board, dev->id))
-                break;
+        unsigned i = class_count(board, class);
+        do
+            snprintf(dev->id, sizeof(dev->id), "%.20s%u", class->name, i++);
+        while (device_find(board, dev->id));
     }
     if (device_find(board, dev->id)) {
         fail(err, errlen, "--device %s: id=%s: taken by another device (choose another)", class->name,

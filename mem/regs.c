@@ -267,8 +267,11 @@ void regs_write(struct reg_map *map, uint64_t offset, uint64_t value, unsigned s
     const struct reg_hooks *hooks = dev->hooks;
 
     value &= size_mask(size);
-    if (unlikely(hooks && hooks->intercept && hooks->intercept(hooks->ctx, dev, true, offset, size, &value)))
-        return;
+    if (unlikely(hooks && hooks->intercept)) {
+        uint64_t copy = value;
+        if (hooks->intercept(hooks->ctx, dev, true, offset, size, &copy))
+            return;
+    }
     struct hit hit = find(map, offset, size, true);
     const struct reg *reg = hit.reg;
     if (unlikely(!reg)) {
