@@ -84,6 +84,14 @@ void lock_wait(struct lock *lock, pthread_cond_t *cond)
     pthread_cond_wait(cond, &lock->m);
 }
 
+void lock_wait_until(struct lock *lock, pthread_cond_t *cond, uint64_t monotonic_ns)
+{
+    struct timespec ts = {(time_t)(monotonic_ns / 1000000000u), (long)(monotonic_ns % 1000000000u)};
+    if (n_held != 1 || held[0] != lock)
+        wrong("wait under more than, or without", lock->name, NULL);
+    pthread_cond_timedwait(cond, &lock->m, &ts);
+}
+
 void lock_assert_below(enum lock_rank rank, const char *what)
 {
     for (unsigned i = 0; i < n_held; i++)

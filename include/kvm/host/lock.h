@@ -3,7 +3,7 @@
  * Mutexes that know their place. Every lock has a rank, and a thread takes locks in rising rank only, one
  * lock of a rank at a time; whoever keeps to that cannot deadlock:
  *
- *   topology -> coalesced ring -> device (one at a time) -> interrupts -> loop queue -> log
+ *   topology -> coalesced ring -> device (one at a time) -> interrupts -> queues -> loop -> log
  *
  * Debug builds (DEBUG=1, any SAN=) keep a list of what each thread holds, and abort() with the two names at
  * the first lock that is taken in the wrong order, taken twice, or dropped by a thread that does not hold it.
@@ -16,13 +16,15 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 enum lock_rank {
     LOCK_TOPOLOGY = 1, /* the memory and I/O map, the config-address latch */
     LOCK_COALESCED,    /* the coalesced-I/O ring */
     LOCK_DEVICE,       /* one device's registers */
     LOCK_IRQ,          /* interrupt lines and routes */
-    LOCK_LOOP,         /* a loop's queue; streams, the work pool: leaves that call nobody */
+    LOCK_QUEUE,        /* streams, the work pool: leaves but for posts to the loop */
+    LOCK_LOOP,         /* a loop's timers and tasks */
     LOCK_LOG,
 };
 
@@ -42,11 +44,22 @@ static inline void lock_init(struct lock *lock, enum lock_rank rank, const char 
     *lock = (struct lock)LOCK_INITIALIZER((uint8_t)rank, name);
 }
 
+/* A condition whose time-outs are CLOCK_MONOTONIC. */
+static inline void lock_cond_init(pthread_cond_t *cond)
+{
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(cond, &attr);
+    pthread_condattr_destroy(&attr);
+}
+
 #ifdef DEBUG
 void lock_take(struct lock *lock);
 void lock_drop(struct lock *lock);
 bool lock_held(const struct lock *lock);
 void lock_wait(struct lock *lock, pthread_cond_t *cond);
+void lock_wait_until(struct lock *lock, pthread_cond_t *cond, uint64_t monotonic_ns);
 void lock_assert_below(enum lock_rank rank, const char *what);
 #else
 static inline void lock_take(struct lock *lock)
@@ -71,6 +84,13 @@ static inline bool lock_held(const struct lock *lock)
 static inline void lock_wait(struct lock *lock, pthread_cond_t *cond)
 {
     pthread_cond_wait(cond, &lock->m);
+}
+
+/* The same with an end, in ns of CLOCK_MONOTONIC; cond must be made by lock_cond_init(). */
+static inline void lock_wait_until(struct lock *lock, pthread_cond_t *cond, uint64_t monotonic_ns)
+{
+    struct timespec ts = {(time_t)(monotonic_ns / 1000000000u), (long)(monotonic_ns % 1000000000u)};
+    pthread_cond_timedwait(cond, &lock->m, &ts);
 }
 
 /* Debug builds: abort()s when this thread holds a lock of this rank or a higher one. For what must not be

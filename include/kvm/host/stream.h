@@ -35,7 +35,7 @@ struct stream_out_ops {
     void (*error)(void *arg, int error);
 };
 
-/* fd stays the caller's, open until stream_out_free(). size: of the ring, at least 1. Any op may be NULL. NULL: ENOMEM. */
+/* fd is duplicated and stays the caller's. size: of the ring, at least 1. Any op may be NULL. NULL and errno. */
 struct stream_out *stream_out_new(struct loop *loop, int fd, size_t size, const struct stream_out_ops *ops,
                                   void *arg);
 
@@ -53,7 +53,7 @@ bool stream_out_is_empty(struct stream_out *s);
 /* 0 or the errno of the write that failed. */
 int stream_out_error(struct stream_out *s);
 
-/* Loop thread. No callback follows. What is still in the ring is thrown away. A thread that is stuck in write() is left to
+/* Loop thread; in a callback too. No callback follows. What is still in the ring is thrown away. A thread that is stuck in write() is left to
  * itself with its memory (it touches nothing but its own ring, and ends when its write does). NULL is fine. */
 void stream_out_free(struct stream_out *s);
 
@@ -61,9 +61,9 @@ void stream_out_free(struct stream_out *s);
 
 struct stream_in;
 
-/* fd stays the caller's. Nothing is read before stream_in_start(); then no more than size bytes ahead of the consumer.
- * ready() is called on the loop when there are bytes, or the end, after stream_in_read() or _peek() found nothing (and
- * for the first bytes). NULL: ENOMEM. */
+/* fd is duplicated and stays the caller's. Nothing is read before stream_in_start(); then no more than size bytes ahead of
+ * the consumer. ready() is called on the loop when bytes come to an empty ring, and at the end; a consumer that leaves bytes
+ * there comes back by itself. NULL and errno. */
 struct stream_in *stream_in_new(struct loop *loop, int fd, size_t size, void (*ready)(void *arg), void *arg);
 void stream_in_start(struct stream_in *s);
 
