@@ -11,7 +11,9 @@
 
 enum {
     CODE_BYTES = 15, /* the longest instruction */
+    RESET_RIP = 0xfff0,
 };
+#define RESET_CS_BASE UINT64_C(0xffff0000)
 
 struct text {
     char *at;
@@ -73,6 +75,7 @@ void dump_registers(struct vcpu *vcpu, char *text, size_t size, struct report *r
     }
     report->rip = r.rip;
     report->rip_known = true;
+    report->reset = r.rip == RESET_RIP && s.cs.base == RESET_CS_BASE;
     code_bytes(vcpu, s.cs.base + r.rip, report->code, sizeof report->code);
     ioctl(vcpu->fd, KVM_GET_MP_STATE, &mp);
 

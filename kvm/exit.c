@@ -122,7 +122,11 @@ static void stop(struct vcpu *vcpu, enum vcpu_stop_reason reason, const char *wh
     struct report report = {0};
 
     dump_registers(vcpu, s.dump, sizeof s.dump, &report);
-    if (report.rip_known)
+    if (reason == VCPU_STOP_TRIPLE_FAULT && report.reset)
+        snprintf(s.why, sizeof s.why,
+                 "vCPU %u: %s (where is not known: this processor keeps no registers over it)", vcpu->index,
+                 what);
+    else if (report.rip_known)
         snprintf(s.why, sizeof s.why, "vCPU %u: %s at RIP 0x%llx (code %s)", vcpu->index, what,
                  (unsigned long long)report.rip, report.code);
     else

@@ -104,6 +104,7 @@ void exit_failed(struct vcpu *vcpu, int error);
 struct report {
     uint64_t rip;
     bool rip_known;
+    bool reset;    /* the registers are those of a reset: SVM keeps none over a shutdown */
     char code[64]; /* "0f 0b …" from RIP on, or why there is none */
 };
 void dump_registers(struct vcpu *vcpu, char *text, size_t size, struct report *report);

@@ -82,7 +82,8 @@ TEST(vm_open_without_permission)
         ;
     if (f)
         fclose(f);
-    CHECK(gid != 0);
+    if (gid == 0)
+        SKIP("there is no group but root's");
     int fd = mkstemp(path);
     CHECK(fd >= 0);
     close(fd);

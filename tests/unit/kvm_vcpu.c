@@ -106,7 +106,9 @@ TEST(X6_triple_fault)
     guest_start(g, VCPU_PROTECTED32);
     CHECK_EQ(guest_wait(g), GUEST_STOPPED);
     CHECK_EQ(g->stop.reason, VCPU_STOP_TRIPLE_FAULT);
-    CHECK(strstr(g->stop.why, "vCPU 0: triple fault at RIP 0x1007 (code 0f 0b"));
+    /* SVM loses the registers; then it says so, instead of blaming the reset vector. */
+    CHECK(strstr(g->stop.why, "vCPU 0: triple fault at RIP 0x1007 (code 0f 0b") ||
+          strstr(g->stop.why, "vCPU 0: triple fault (where is not known"));
     CHECK(strstr(g->stop.dump, "RIP"));
     CHECK(strstr(g->stop.dump, "CR0"));
     struct vcpu_stats s;
