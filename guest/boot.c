@@ -2,14 +2,15 @@
  *
  * Which format a kernel has, and the frame of loading it; the theory is in guest/boot.h.
  */
-#include <guest/loader.h>
+#include "guest/loader.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <mem/ram.h>
+#include "mem/ram.h"
 
 /* Each is recognised by a magic of its own. Multiboot before plain ELF: its programs often are ELF files,
  * too. */
@@ -31,6 +32,22 @@ const char *boot_format_name(enum boot_format format)
 const struct boot_info *boot_info(const struct boot *boot)
 {
     return &boot->info;
+}
+
+void boot_set_version(struct boot_info *info, const char *s)
+{
+    size_t n = 0, release = 0;
+    for (; s[n] && s[n] != '\n' && n < sizeof(info->version) - 1; n++)
+        info->version[n] = isprint((unsigned char)s[n]) ? s[n] : '?';
+    info->version[n] = '\0';
+
+    while (isalnum((unsigned char)s[release]) || (s[release] && strchr("._+-~:", s[release])))
+        release++;
+    if (release >= sizeof(info->release) || s[0] == '.' ||
+        (s[release] && !isspace((unsigned char)s[release])))
+        release = 0;
+    memcpy(info->release, s, release);
+    info->release[release] = '\0';
 }
 
 static bool identify(struct boot *boot)

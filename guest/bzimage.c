@@ -9,14 +9,12 @@
  *
  * Source: Linux, Documentation/arch/x86/boot.rst.
  */
-#include <guest/loader.h>
+#include "guest/loader.h"
 
-#include <ctype.h>
 #include <inttypes.h>
-#include <stdio.h>
 
-#include <guest/bytes.h>
-#include <mem/ram.h>
+#include "guest/bytes.h"
+#include "mem/ram.h"
 
 /* Offsets in the file, spelled as in boot.rst. */
 enum {
@@ -49,41 +47,16 @@ enum {
     LOAD_HIGH_AT = 0x100000,
 };
 
-/* The release becomes part of a path (/lib/modules/RELEASE), so it must not be able to leave it. */
-static void parse_release(struct boot_info *info)
-{
-    size_t n = 0;
-    while (info->version[n] && !isspace((unsigned char)info->version[n]))
-        n++;
-    if (n >= sizeof(info->release) || info->version[0] == '.')
-        return;
-    for (size_t i = 0; i < n; i++) {
-        if (!isalnum((unsigned char)info->version[i]) && !strchr("._+-~:", info->version[i]))
-            return;
-    }
-    memcpy(info->release, info->version, n);
-}
-
 /* Only for people and for the look-up of modules: an image without it is as good. */
 static void parse_version(struct boot *boot, unsigned setup_sects)
 {
-    struct boot_info *info = &boot->info;
+    char s[sizeof(boot->info.version)] = "";
     uint64_t at = get16(boot->head + KERNEL_VERSION);
     if (at == 0 || at >= (uint64_t)setup_sects * SECTOR)
         return;
-    at += 0x200;
-    uint64_t n =
-        boot->image.size - at < sizeof(info->version) - 1 ? boot->image.size - at : sizeof(info->version) - 1;
-    if (!image_read(&boot->image, at, info->version, n))
-        n = 0;
-    info->version[n] = '\0';
-    for (char *p = info->version; *p; p++) {
-        if (!isprint((unsigned char)*p))
-            *p = *p == '\n' ? '\0' : '?';
-        if (!*p)
-            break;
-    }
-    parse_release(info);
+    uint64_t rest = boot->image.size - (at + 0x200), n = rest < sizeof(s) - 1 ? rest : sizeof(s) - 1;
+    if (image_read(&boot->image, at + 0x200, s, n))
+        boot_set_version(&boot->info, s);
 }
 
 static bool parse_place(struct boot *boot, struct bzimage *bz)

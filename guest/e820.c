@@ -6,7 +6,7 @@
  * What is neither RAM nor reserved here is where a PC has it: the VGA window 0xA0000-0xDFFFF, the PCI
  * windows, the APICs. ACPI's _CRS and MADT tell of those.
  */
-#include <guest/boot.h>
+#include "guest/boot.h"
 
 #define MIB (1024ull * 1024)
 #define GIB (1024ull * MIB)

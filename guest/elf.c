@@ -9,17 +9,18 @@
  * Sources: System V ABI, chapter 5 (program header, notes); Xen public/elfnote.h (PHYS32_ENTRY); Linux
  * arch/x86/kernel/head_64.S (startup_64 is entered like the 64-bit entry of a bzImage).
  */
-#include <guest/loader.h>
+#include "guest/loader.h"
 
 #include <elf.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <guest/bytes.h>
+#include "guest/bytes.h"
 
 enum {
     XEN_ELFNOTE_PHYS32_ENTRY = 18,
+    LINUX_ELFNOTE_BUILD_SALT = 0x100,
     NOTE_HEAD = 12,      /* namesz, descsz, type */
     NOTES_MAX = 1 << 16, /* bytes of a PT_NOTE segment that are looked at */
     PHNUM_MAX = 512,
@@ -48,8 +49,10 @@ static void parse_notes(struct elf *elf, const uint8_t *p, uint64_t size, uint64
             (descsz == 4 || descsz == 8)) {
             elf->has_pvh = true;
             elf->pvh_entry = descsz == 4 ? get32(p + desc) : get64(p + desc);
-            return;
         }
+        if (type == LINUX_ELFNOTE_BUILD_SALT && namesz == 6 && !memcmp(p + NOTE_HEAD, "Linux", 6) &&
+            descsz > 0 && descsz <= sizeof(elf->build_salt) && p[desc + descsz - 1] == '\0')
+            memcpy(elf->build_salt, p + desc, descsz);
         if (end >= size)
             return;
         p += end;
@@ -82,7 +85,7 @@ static bool parse_segment(const struct image *image, struct elf *elf, unsigned n
                           ", the file has %" PRIu64,
                           n, s->filesz, s->offset, image->size);
     if (type == PT_NOTE)
-        return elf->has_pvh || read_notes(image, elf, s->offset, s->filesz, align);
+        return read_notes(image, elf, s->offset, s->filesz, align);
     if (s->memsz == 0)
         return s->filesz == 0 ||
                image_fail(image, "program header %u has bytes in the file and none in memory", n);
@@ -207,6 +210,9 @@ static enum boot_parse elf_loader_parse(struct boot *boot)
                                     .is_32bit = !elf->is_64,
                                     .is_linux = true,
                                     .cmdline_max = BOOT_LINUX_CMDLINE_MAX};
+    /* A bzImage's header says its release; of an ELF only the salt is known that Debian and Fedora build it with. */
+    if (elf->build_salt[0] >= '1' && elf->build_salt[0] <= '9')
+        boot_set_version(&boot->info, elf->build_salt);
     return BOOT_PARSE_OK;
 }
 

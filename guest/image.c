@@ -2,7 +2,7 @@
  *
  * Reading the user's files with suspicion; the theory is in guest/image.h.
  */
-#include <guest/image.h>
+#include "guest/image.h"
 
 #include <errno.h>
 #include <fcntl.h>

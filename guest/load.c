@@ -6,13 +6,13 @@
  * RAM is as fresh as it was made: anonymous memory is zero, a file's may not be, so what must be zero is
  * written.
  */
-#include <guest/loader.h>
+#include "guest/loader.h"
 
 #include <inttypes.h>
 #include <string.h>
 
-#include <guest/bytes.h>
-#include <mem/ram.h>
+#include "guest/bytes.h"
+#include "mem/ram.h"
 
 enum {
     CR0_PE = 1 << 0,

@@ -10,12 +10,12 @@
  *
  * Source: Multiboot Specification 0.6.96, 3.1 (header), 3.2 (machine state), 3.3 (information).
  */
-#include <guest/loader.h>
+#include "guest/loader.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include <guest/bytes.h>
+#include "guest/bytes.h"
 
 enum {
     MB_HEADER_MAGIC = 0x1badb002,

@@ -5,11 +5,11 @@
  *
  * Sources: Linux Documentation/arch/x86/zero-page.rst and boot.rst, arch/x86/include/uapi/asm/bootparam.h.
  */
-#include <guest/loader.h>
+#include "guest/loader.h"
 
 #include <inttypes.h>
 
-#include <guest/bytes.h>
+#include "guest/bytes.h"
 
 /* Offsets in boot_params, spelled as there. */
 enum {

@@ -2,7 +2,7 @@
  *
  * Claims and free places in guest RAM; see guest/place.h.
  */
-#include <guest/place.h>
+#include "guest/place.h"
 
 void place_init(struct place *place, uint64_t ram_size)
 {

@@ -5,9 +5,9 @@
  *
  * Sources: Xen docs/misc/pvh.pandoc (entry state) and public/arch-x86/hvm/start_info.h, version 1.
  */
-#include <guest/loader.h>
+#include "guest/loader.h"
 
-#include <guest/bytes.h>
+#include "guest/bytes.h"
 
 enum {
     START_MAGIC = 0,

@@ -49,7 +49,7 @@ struct boot_info {
     bool is_32bit;        /* the kernel runs no 64-bit programs (for Multiboot: meaningless, true) */
     bool is_linux;        /* false for Multiboot: no default command line, no generated initramfs */
     uint32_t cmdline_max; /* longest command line the kernel takes, without the NUL */
-    char release[128];    /* "6.1.0-18-cloud-amd64"; empty when the image does not say (ELF, Multiboot) */
+    char release[128];    /* "6.1.0-18-cloud-amd64"; empty when the image does not say (often ELF) */
     char version[256];    /* the whole string, release first; empty as above */
 };
 

@@ -9,9 +9,9 @@
 #ifndef GUEST_LOADER_H
 #define GUEST_LOADER_H
 
-#include <guest/boot.h>
-#include <guest/image.h>
-#include <guest/place.h>
+#include "guest/boot.h"
+#include "guest/image.h"
+#include "guest/place.h"
 
 enum {
     BOOT_HEAD = 8192, /* bytes of the file that parse() sees; Multiboot's header lies in them */
@@ -44,6 +44,7 @@ struct elf {
     bool is_64;
     bool has_pvh;
     uint64_t pvh_entry;
+    char build_salt[128]; /* of Linux' note, which distributions set to the release */
 };
 
 struct multiboot {
@@ -89,6 +90,10 @@ struct boot_loader {
 };
 
 extern const struct boot_loader bzimage_loader, multiboot_loader, elf_loader; /* elf: PVH or 64-bit entry */
+
+/* Fills in version and release from an untrusted string, cut at sizes and line ends, made printable; the release becomes
+ * part of a path (/lib/modules/RELEASE) and stays empty when it could leave it. */
+void boot_set_version(struct boot_info *info, const char *s);
 
 /* --- load.c: bytes into guest RAM. gpa ranges must have been claimed or found before. */
 

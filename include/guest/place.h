@@ -9,7 +9,7 @@
 #ifndef GUEST_PLACE_H
 #define GUEST_PLACE_H
 
-#include <guest/boot.h>
+#include "guest/boot.h"
 
 enum {
     PLACE_MAX = 160,

@@ -349,6 +349,30 @@ TEST(pvh)
     }
 }
 
+TEST(elf_release_from_build_salt)
+{
+    static const struct {
+        const char *salt, *release;
+    } salts[] = {
+        {"6.1.0-56-cloud-amd64", "6.1.0-56-cloud-amd64"},
+        {"",                     ""                    },
+        {"abc",                  ""                    },
+        {"6/../..",              ""                    }
+    };
+    for (unsigned i = 0; i < sizeof(salts) / sizeof(salts[0]); i++) {
+        uint8_t *b = elf_good(true, true), *n = b + ELF_NOTE_AT + 28 + 24; /* behind Xen's note */
+        put64(b + ELF_PHDR_AT + 32, 28 + 24 + 20 + 24);                    /* p_filesz of the notes */
+        put32(n, 6);
+        put32(n + 4, (uint32_t)strlen(salts[i].salt) + 1);
+        put32(n + 8, 0x100);
+        strcpy((char *)n + 12, "Linux");
+        strcpy((char *)n + 20, salts[i].salt);
+        CHECK(k_open(b, ELF_SIZE));
+        CHECK_EQ(boot_info(k_boot)->format, BOOT_PVH);
+        CHECK_STR(boot_info(k_boot)->release, salts[i].release);
+    }
+}
+
 TEST(pvh_without_initrd)
 {
     CHECK(k_open(elf_good(true, true), ELF_SIZE));

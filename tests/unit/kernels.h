@@ -10,16 +10,16 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <guest/boot.h>
-#include <guest/bytes.h>
-#include <mem/ram.h>
+#include "guest/boot.h"
+#include "guest/bytes.h"
+#include "mem/ram.h"
 #include "test.h"
 
 #define MIB (1024ull * 1024)
 #define GIB (1024ull * MIB)
 
 /* Of a file, so that loaders take it to be dirty. */
-static struct ram *test_ram(uint64_t size)
+static inline struct ram *test_ram(uint64_t size)
 {
     static struct ram ram;
     if (ram.host)
@@ -29,30 +29,20 @@ static struct ram *test_ram(uint64_t size)
     return ram.host == MAP_FAILED ? NULL : &ram;
 }
 
-__attribute__((weak)) void *ram_host(const struct ram *ram, uint64_t gpa, uint64_t len)
-{
-    uint64_t below = ram->size < RAM_LOW_END ? ram->size : RAM_LOW_END, above = ram->size - below;
-    if (gpa < below && len <= below - gpa)
-        return ram->host + gpa;
-    if (gpa >= RAM_HIGH_START && gpa - RAM_HIGH_START < above && len <= above - (gpa - RAM_HIGH_START))
-        return ram->host + below + (gpa - RAM_HIGH_START);
-    return NULL;
-}
-
 /* One after the other: each use takes the place of the last, so failed tests leave nothing behind. */
 static char k_err[512];
 static struct boot *k_boot;
 static struct boot_state k_state;
 static struct ram *k_ram;
 
-static const uint8_t *k_mem(uint64_t gpa, uint64_t len)
+static inline const uint8_t *k_mem(uint64_t gpa, uint64_t len)
 {
     const uint8_t *p = ram_host(k_ram, gpa, len);
     CHECK(p != NULL);
     return p;
 }
 
-static bool k_open(const void *data, uint64_t size)
+static inline bool k_open(const void *data, uint64_t size)
 {
     static void *copy;
     boot_close(k_boot);
@@ -66,7 +56,7 @@ static bool k_open(const void *data, uint64_t size)
     return k_boot;
 }
 
-static bool k_load(const struct boot_config *config)
+static inline bool k_load(const struct boot_config *config)
 {
     k_ram = config->ram;
     k_err[0] = '\0';
@@ -95,7 +85,7 @@ enum {
 };
 static uint8_t bz_image[BZ_SIZE];
 
-static uint8_t *bz_good(void)
+static inline uint8_t *bz_good(void)
 {
     uint8_t *b = bz_image;
     memset(b, 0, BZ_SIZE);
@@ -145,8 +135,8 @@ enum {
 #define ELF_VIRTUAL 0xffffffff80000000ull
 static uint8_t elf_image[ELF_SIZE];
 
-static void elf_segment(uint8_t *p, bool is_64, uint32_t type, uint64_t offset, uint64_t vaddr,
-                        uint64_t paddr, uint64_t filesz, uint64_t memsz)
+static inline void elf_segment(uint8_t *p, bool is_64, uint32_t type, uint64_t offset, uint64_t vaddr,
+                               uint64_t paddr, uint64_t filesz, uint64_t memsz)
 {
     if (is_64) {
         Elf64_Phdr ph = {type, 5, offset, vaddr, paddr, filesz, memsz, 4};
@@ -159,7 +149,7 @@ static void elf_segment(uint8_t *p, bool is_64, uint32_t type, uint64_t offset, 
     }
 }
 
-static uint8_t *elf_good(bool is_64, bool pvh)
+static inline uint8_t *elf_good(bool is_64, bool pvh)
 {
     uint8_t *b = elf_image;
     unsigned step = is_64 ? sizeof(Elf64_Phdr) : sizeof(Elf32_Phdr);
@@ -218,14 +208,14 @@ enum {
 };
 static uint8_t mb_image[MB_FLAT];
 
-static void mb_header(uint8_t *h, uint32_t flags)
+static inline void mb_header(uint8_t *h, uint32_t flags)
 {
     put32(h, 0x1badb002);
     put32(h + 4, flags);
     put32(h + 8, 0u - 0x1badb002 - flags);
 }
 
-static uint8_t *mb_flat(void)
+static inline uint8_t *mb_flat(void)
 {
     uint8_t *b = mb_image;
     for (unsigned i = 0; i < MB_FLAT; i++)

@@ -4,7 +4,7 @@
  */
 #include "test.h"
 
-#include <guest/place.h>
+#include "guest/place.h"
 
 enum {
     CELL = 256,
