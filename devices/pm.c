@@ -90,9 +90,17 @@ static uint64_t sts_read(struct device *dev, unsigned index)
     return to_pm(dev)->sts;
 }
 
-static void sts_en_write(struct device *dev, unsigned index, uint64_t value)
+static void sts_write(struct device *dev, unsigned index, uint64_t value)
 {
-    (void)index, (void)value; /* stored, or cleared, by the table */
+    (void)index;
+    if (value & TMR_STS) /* cleared by the table: with it all carries until now */
+        to_pm(dev)->carries_seen = ticks(to_pm(dev)) >> 31;
+    pm_update(to_pm(dev));
+}
+
+static void en_write(struct device *dev, unsigned index, uint64_t value)
+{
+    (void)index, (void)value; /* stored by the table */
     pm_update(to_pm(dev));
 }
 
@@ -134,14 +142,14 @@ static const struct reg_bits cnt_bits[] = {
 
 /* SCI_EN is always on: without an SMI command port there is no other mode (ACPI 6.4, 4.8.3.2.1). */
 static const struct reg pm_regs[] = {
-    {"PM1_STS",              PM1_STS, 2, .sizes = 1 | 2, .w1c = PM1_STS_ALL, .read = sts_read, .write = sts_en_write,
+    {"PM1_STS",           PM1_STS, 2, .sizes = 1 | 2, .w1c = PM1_STS_ALL, .read = sts_read, .write = sts_write,
      .flags = REG_PURE, .bits = sts_bits, REG_FIELD(struct pm, sts)},
-    {"PM1_EN",                     PM1_EN, 2, .sizes = 1 | 2, .writable = PM1_EN_ALL, .write = sts_en_write, .bits = sts_bits,
+    {"PM1_EN",                  PM1_EN, 2, .sizes = 1 | 2, .writable = PM1_EN_ALL, .write = en_write, .bits = sts_bits,
      REG_FIELD(struct pm, en)},
-    {"PM1_CNT",    PM1_CNT, 2, .sizes = 1 | 2, .reset = SCI_EN, .writable = BM_RLD | SLP_TYP, .write = cnt_write,
+    {"PM1_CNT", PM1_CNT, 2, .sizes = 1 | 2, .reset = SCI_EN, .writable = BM_RLD | SLP_TYP, .write = cnt_write,
      .bits = cnt_bits, REG_FIELD(struct pm, cnt)},
     {"PM_TMR", PM_TMR, 4, .sizes = 1 | 2 | 4, .flags = REG_PURE, .read = tmr_read},
-    {0     },
+    {0  },
 };
 static const struct reg_bank pm_bank = {.name = "regs", .size = PM_LEN, .regs = pm_regs, .hole = UINT64_MAX};
 
