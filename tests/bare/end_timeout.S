@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: MIT
+// A guest that loops for ever is ended by --timeout, in time.
+// args: --device exit --timeout 1
+// repeat: --device exit --timeout 1 -c 3
+// status: 124
+// result: ^reason=timeout$
+// seconds: 6
+#include "bare.h"
+1:  pause
+    jmp 1b
