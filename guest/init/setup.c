@@ -91,6 +91,7 @@ static void lo_up(void)
 void setup_system(void)
 {
     SYS(umask, 0);
+    SYS(chmod, "/", 0755); /* a tmpfs as root comes with 01777 */
     mount_at("proc", "/proc", 0555, MOUNT_NOSUID | MOUNT_NODEV | MOUNT_NOEXEC, NULL);
     mount_at("sysfs", "/sys", 0555, MOUNT_NOSUID | MOUNT_NODEV | MOUNT_NOEXEC, NULL);
     mount_at("devtmpfs", "/dev", 0755, MOUNT_NOSUID, NULL); /* EBUSY where the kernel did it itself */
