@@ -7,20 +7,10 @@
 
 #include "devices/platform.h"
 #include "devices/pm.h"
+#include "devices/serial.h"
 #include "guest/acpi.h"
 #include "guest/aml.h"
 #include "pci/map.h"
-
-/* Legacy serial ports, COM1 to COM4. */
-static const struct {
-    uint16_t port;
-    uint8_t irq;
-} com[4] = {
-    {0x3f8, 4},
-    {0x2f8, 3},
-    {0x3e8, 4},
-    {0x2e8, 3}
-};
 
 static void put_cpus(struct aml *a, const struct acpi_board *b)
 {
@@ -138,10 +128,10 @@ void acpi_dsdt(struct aml *a, const struct acpi_board *b)
     put_cpus(a, b);
     if (b->pci)
         put_pci(a, b);
-    for (unsigned i = 0; i < 4; i++) {
+    for (unsigned i = 0; i < SERIAL_PORTS; i++) {
         char name[] = {'C', 'O', 'M', (char)('1' + i), 0};
         if (b->serial & 1u << i)
-            put_isa(a, name, "PNP0501", i + 1, com[i].port, 8, 0, com[i].irq);
+            put_isa(a, name, "PNP0501", i + 1, serial_places[i].port, SERIAL_LEN, 0, serial_places[i].gsi);
     }
     if (b->rtc)
         put_isa(a, "RTC", "PNP0B00", 0, RTC_PORT, RTC_LEN, 0, RTC_GSI);

@@ -24,31 +24,6 @@ uint32_t pci_config_read(struct pci_device *pci, unsigned reg, unsigned size)
     return value;
 }
 
-/* Level of INTx: what the device asserts, unless it is disabled. Device lock held. */
-static void intx_update(struct pci_device *pci)
-{
-    bool disabled = pci_get16(pci->config + PCI_COMMAND) & PCI_COMMAND_INTX_DISABLE;
-    if (pci->intx)
-        pci->config[PCI_STATUS] |= PCI_STATUS_INTERRUPT;
-    else
-        pci->config[PCI_STATUS] &= (uint8_t)~PCI_STATUS_INTERRUPT;
-    if (pci->config[PCI_INTERRUPT_PIN])
-        irq_line_set(&pci->line, pci->intx && !disabled);
-}
-
-void pci_raise(struct pci_device *pci, unsigned vec)
-{
-    (void)vec;
-    pci->intx = true;
-    intx_update(pci);
-}
-
-void pci_lower(struct pci_device *pci)
-{
-    pci->intx = false;
-    intx_update(pci);
-}
-
 void pci_config_write(struct pci_device *pci, unsigned reg, uint32_t value, unsigned size)
 {
     if (!fits(pci, reg, size))
@@ -60,10 +35,12 @@ void pci_config_write(struct pci_device *pci, unsigned reg, uint32_t value, unsi
         *byte = (uint8_t)((*byte & ~writable) | (written & writable));
         *byte &= (uint8_t) ~(written & pci->w1c[reg + i]);
     }
-    if (reg < PCI_STATUS)
-        intx_update(pci);
+    if (reg >= PCI_HEADER_END)
+        pci_msi_written(pci, reg, size);
+    pci_intx_update(pci);
+    bool moves = reg < PCI_HEADER_END || (pci->power && reg == pci->power + (unsigned)PCI_POWER_CONTROL);
     lock_drop(&pci->dev.lock);
-    if (reg < PCI_HEADER_END)
+    if (moves)
         pci_config_apply(pci);
 }
 
@@ -102,7 +79,7 @@ void pci_config_apply(struct pci_device *pci)
 
     lock_take(&pci->dev.lock);
     for (unsigned i = 0; i < PCI_BARS; i++)
-        on[i] = bar_address(pci, i, &addr[i]);
+        on[i] = bar_address(pci, i, &addr[i]) && pci_is_awake(pci);
     master = pci_is_master(pci);
     lock_drop(&pci->dev.lock);
 

@@ -56,6 +56,34 @@ enum {
     PCI_BAR_MEM_64 = 4,
     PCI_BAR_MEM_PREFETCH = 8,
     PCI_ROM_ENABLE = 1,
+
+    PCI_CAP_POWER = 0x01,
+    PCI_CAP_MSI = 0x05,
+    PCI_CAP_VENDOR = 0x09,
+    PCI_CAP_EXPRESS = 0x10,
+    PCI_CAP_MSIX = 0x11,
+
+    PCI_MSI_CONTROL = 2, /* offsets in the capability: 64-bit addresses, a mask bit for each vector */
+    PCI_MSI_ADDRESS = 4,
+    PCI_MSI_DATA = 12,
+    PCI_MSI_MASK = 16,
+    PCI_MSI_PENDING = 20,
+    PCI_MSI_SIZE = 24,
+    PCI_MSI_ENABLE = 1 << 0, /* control */
+    PCI_MSI_64 = 1 << 7,
+    PCI_MSI_MASKABLE = 1 << 8,
+
+    PCI_MSIX_CONTROL = 2,
+    PCI_MSIX_TABLE = 4, /* offset and BAR number */
+    PCI_MSIX_PBA = 8,
+    PCI_MSIX_SIZE = 12,
+    PCI_MSIX_MASKALL = 1 << 14, /* control */
+    PCI_MSIX_ENABLE = 1 << 15,
+    PCI_MSIX_ENTRY_MASK = 1, /* vector control */
+
+    PCI_POWER_CONTROL = 4, /* PMCSR */
+    PCI_POWER_STATE = 3,
+    PCI_POWER_NO_RESET = 1 << 3, /* D3hot to D0 keeps everything */
 };
 
 struct pci_device;
@@ -67,6 +95,11 @@ void pci_config_write(struct pci_device *pci, unsigned reg, uint32_t value, unsi
 
 /* All BARs and the bus-master space from the bytes, in one transaction. Topology lock held. */
 void pci_config_apply(struct pci_device *pci);
+
+/* Inside pci/, device lock held. Bytes reg to reg + size were written: routes and pending messages follow. */
+void pci_msi_written(struct pci_device *pci, unsigned reg, unsigned size);
+/* The line, from what the device asserts, INTX_DISABLE, and whether messages are on. */
+void pci_intx_update(struct pci_device *pci);
 
 static inline uint16_t pci_get16(const uint8_t *p)
 {

@@ -48,6 +48,8 @@ enum pci_bar_kind {
 enum {
     PCI_ROM = 6,
     PCI_BARS = 7,
+    PCI_MSI_MAX = 32, /* vectors of a function */
+    PCI_MSIX_MAX = 128,
 };
 
 struct pci_bar {
@@ -64,7 +66,17 @@ struct pci_device {
     uint16_t config_size; /* PCI_CONFIG_SIZE or _EXPRESS */
     uint8_t cap_end;      /* where the next capability goes */
     bool intx;            /* asserted by the device, whatever INTX_DISABLE says */
+    uint8_t msi, msix;    /* where these capabilities are; 0: none */
+    uint8_t power;        /* the same of power management */
+    uint8_t n_msi, n_msix;
     struct irq_line line;
+    int routes[PCI_MSIX_MAX], msi_routes[PCI_MSI_MAX]; /* kvm/irq.h */
+    struct region msix_region;
+    uint32_t msix_table[PCI_MSIX_MAX][4]; /* address low and high, data, vector control */
+    uint32_t msix_pending[PCI_MSIX_MAX / 32];
+    /* What became of pci_raise(). */
+    uint64_t irq_sent, irq_held,
+        irq_dropped;  /* messages; masked; bus mastering off or an address that is none */
     struct space dma; /* bus-master space, for dma_read() and friends */
     char dma_name[48];
     struct pci_bar bars[PCI_BARS];
@@ -85,13 +97,28 @@ void pci_bar(struct pci_device *pci, unsigned number, enum pci_bar_kind kind, st
  * offset. The rest of it is zero and read-only until the caller says otherwise in config and writable. */
 unsigned pci_capability(struct pci_device *pci, uint8_t id, unsigned size);
 
-/* Interrupts (lock). pci_raise(): vector vec is sent, or INTx asserted; pci_lower(): INTx released. */
-void pci_raise(struct pci_device *pci, unsigned vec);
-void pci_lower(struct pci_device *pci);
+/* Interrupts. A device raises vectors and does not know what is on: MSI-X and MSI send a message at each call of
+ * pci_raise(), or set the pending bit of a masked vector; INTx is asserted until pci_lower(), for all vectors alike.
+ * Messages are memory writes: with bus mastering off they are dropped, and counted. */
+void pci_raise(struct pci_device *pci, unsigned vec); /* (lock) */
+void pci_lower(struct pci_device *pci);               /* (lock) */
+/* Offers MSI with this many vectors (1, 2, 4 … PCI_MSI_MAX; more are raised modulo what the guest enables), or
+ * MSI-X, whose table and pending bits are a BAR of their own. NULL, or a sentence: no routes are left. */
+const char *pci_msi(struct pci_device *pci, unsigned vectors);
+const char *pci_msix(struct pci_device *pci, unsigned bar, unsigned vectors);
 
+/* Power management, D0 and D3hot: in D3hot a function decodes nothing and masters nothing. PCI Express, as an
+ * endpoint of the root complex: 4 KiB of configuration space. */
+void pci_power(struct pci_device *pci);
+void pci_express(struct pci_device *pci);
+
+static inline bool pci_is_awake(const struct pci_device *pci) /* (lock) in D0 */
+{
+    return !pci->power || !(pci->config[pci->power + PCI_POWER_CONTROL] & PCI_POWER_STATE);
+}
 static inline bool pci_is_master(const struct pci_device *pci) /* (lock) */
 {
-    return pci->config[PCI_COMMAND] & PCI_COMMAND_MASTER;
+    return pci->config[PCI_COMMAND] & PCI_COMMAND_MASTER && pci_is_awake(pci);
 }
 static inline unsigned pci_slot(const struct pci_device *pci)
 {

@@ -19,7 +19,8 @@
 struct toy {
     struct pci_device pci;
     const char *bars;
-    uint32_t pin;
+    uint32_t pin, msi, msix; /* MSI-X is in BAR 5 */
+    bool power, express;
     struct region regions[PCI_BARS];
     uint64_t last_offset, last_value;
 };
@@ -67,12 +68,24 @@ static inline const char *toy_init(struct device *dev, struct board *board)
         pci_bar(&toy->pci, n, kind, r);
         number += kind == PCI_BAR_MEM64 || kind == PCI_BAR_MEM64_PREFETCH ? 2 : 1;
     }
+    if (toy->power)
+        pci_power(&toy->pci);
+    if (toy->express)
+        pci_express(&toy->pci);
+    if (toy->msi && (error = pci_msi(&toy->pci, toy->msi)))
+        return error;
+    if (toy->msix && (error = pci_msix(&toy->pci, 5, toy->msix)))
+        return error;
     return NULL;
 }
 
 static const struct opt toy_options[] = {
     OPT_STRING(struct toy, bars, "bars", 0, "LIST", "kind and log2 of the size of each"),
     OPT_U32(struct toy, pin, "pin", 0, "N", "interrupt pin", .max = 4),
+    OPT_U32(struct toy, msi, "msi", 0, "N", "vectors", .max = PCI_MSI_MAX),
+    OPT_U32(struct toy, msix, "msix", 0, "N", "vectors", .max = PCI_MSIX_MAX),
+    OPT_FLAG(struct toy, power, "power", 0, "power management"),
+    OPT_FLAG(struct toy, express, "express", 0, "PCI Express"),
     OPT_END,
 };
 static const struct device_class toy_class = {
