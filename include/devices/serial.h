@@ -17,6 +17,13 @@
  * read that empties the FIFO refills it from the ring at once, so a burst costs one interrupt. When the ring
  * has emptied by half after it refused bytes, ops->rx_ready().
  *
+ * What a console costs in exits. Linux's 8250 console reads LSR before each byte that it prints: two exits a byte, and no
+ * port can change that, until somebody has opened the tty. From then on (kernels from 5.18, with FIFOs, no flow control:
+ * serial8250_console_write(), use_fifo) it is one LSR for a FIFO's worth: 17 exits for 16 bytes. The tty layer's own
+ * output needs about 20 for 16: IIR, LSR, MSR, 16 bytes, IIR. A 64-byte FIFO (16750) would save little of that, and costs
+ * each port more exits to be recognised. What saves more is to print less before the tty is open (`quiet`), or a console
+ * that takes a line at a time.
+ *
  * Threads: serial_attach() at set-up. The other functions and all ops on the loop thread, with no device lock
  * held; they take the port's.
  */
