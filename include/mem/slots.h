@@ -56,7 +56,7 @@ void slots_free(struct slots *s);
 
 /* The slot that backs an address, or -1. Topology lock held. */
 int slots_find(const struct slots *s, uint64_t gpa);
-/* For mtree_print_flat(): writes " KVM slot 3" or " KVM slots 3-5" or nothing. */
+/* For mtree_print_flat(): writes " KVM slot 3", " KVM slot 3, 4 (dirty log)" or nothing. */
 void slots_note(void *slots, FILE *out, const struct range *r);
 /* How often vCPUs were held, slots set and deleted; for tests and `stats`. */
 struct slots_stats {
