@@ -143,8 +143,13 @@ int main(int argc, char **argv)
                                MAP_SHARED, vcpu, 0);
     struct kvm_cpuid2 *cpuid = calloc(1, sizeof *cpuid + 256 * sizeof *cpuid->entries);
     cpuid->nent = 256;
-    if (run == MAP_FAILED || ioctl(kvm, KVM_GET_SUPPORTED_CPUID, cpuid) < 0 ||
-        ioctl(vcpu, KVM_SET_CPUID2, cpuid) < 0)
+    if (run == MAP_FAILED || ioctl(kvm, KVM_GET_SUPPORTED_CPUID, cpuid) < 0)
+        err(125, "CPUID");
+    for (unsigned i = 0; i < cpuid->nent; i++)
+        if (cpuid->entries[i].function == 1)
+            cpuid->entries[i].ecx |=
+                1u << 31; /* a hypervisor is there: kvmclock, without which no clock is found */
+    if (ioctl(vcpu, KVM_SET_CPUID2, cpuid) < 0)
         err(125, "CPUID");
     tables();
     registers(vcpu, kernel(argv[0], argv[1], size, argv[3]));
