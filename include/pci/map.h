@@ -15,13 +15,14 @@ enum {
     PCI_CONFIG_DATA = 0xcfc,    /* CONFIG_DATA, a window of four bytes */
     PCI_IO_FIRST = 0xc000,      /* I/O BARs */
     PCI_IO_LAST = 0xffff,
-    PCI_BUSES = 256,
+    PCI_BUSES =
+        1, /* told to guests; Linux asks every slot of every bus in MCFG: 16,000 exits for 256 of them */
     PCI_INTX_GSI = 16, /* first of the eight lines that INTx is spread over */
     PCI_INTX_GSIS = 8,
 };
 
 #define PCI_ECAM_BASE  0xe0000000u /* PCI Express 3.0, 7.2.2: 4 KiB a function, 1 MiB a bus */
-#define PCI_ECAM_SIZE  0x10000000u /* buses 0 to 255 */
+#define PCI_ECAM_SIZE  0x10000000u /* reserved for buses 0 to 255 */
 #define PCI_RAM_LOW    0xc0000000u /* RAM reaches up to here, the rest of it goes on at 4 GiB */
 #define PCI_MEM0_FIRST 0xc0000000u /* 32-bit windows, below and above ECAM */
 #define PCI_MEM0_LAST  0xdfffffffu

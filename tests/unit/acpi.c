@@ -174,6 +174,19 @@ TEST(acpi_madt_lists_every_cpu_once)
     CHECK_EQ(acpi_build(&b, image), 0);
 }
 
+TEST(acpi_mcfg_names_bus_0_only)
+{
+    uint32_t len;
+    size_t n = acpi_build(&full, image);
+    const uint8_t *m = table("MCFG", n, &len);
+    CHECK_EQ(len, 60);
+    CHECK_EQ(le(m + 44, 8), PCI_ECAM_BASE);
+    CHECK_EQ(le(m + 52, 2), 0);
+    CHECK_EQ(m[54], 0);
+    CHECK_EQ(m[55],
+             0); /* a guest that believes in more buses looks for devices on them, by two exits a slot */
+}
+
 TEST(acpi_agrees_with_e820)
 {
     /* ECAM and the tables are reserved, RAM lies in no window. */
