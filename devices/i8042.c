@@ -182,26 +182,21 @@ static void command_write(struct device *dev, unsigned index, uint64_t value)
     update_irq(k);
 }
 
+/* clang-format off */
 static const struct reg_bits status_bits[] = {
-    {"OBF", 0, 1},
-    {"IBF",    1, 1},
-    {"SYS", 2, 1},
-    {"CMD",    3, 1},
-    {"UNLOCKED", 4, 1},
-    {"AUX",    5, 1},
-    {"TIMEOUT", 6, 1},
-    {0   }
-};
+    {"OBF", 0, 1}, {"IBF", 1, 1}, {"SYS", 2, 1}, {"CMD", 3, 1}, {"UNLOCKED", 4, 1}, {"AUX", 5, 1}, {"TIMEOUT", 6, 1},
+    {0}};
 static const struct reg data_regs[] = {
     {"DATA", 0, 1, .read = data_read, .write = data_write, REG_FIELD(struct i8042, data)},
-    {0    }
+    {0},
 };
 static const struct reg command_regs[] = {
-    {"STATUS",               0, 1, .flags = REG_RO, .reset = STS_UNLOCKED, .read = status_read, .bits = status_bits,
+    {"STATUS", 0, 1, .flags = REG_RO, .reset = STS_UNLOCKED, .read = status_read, .bits = status_bits,
      REG_FIELD(struct i8042, status)},
-    {"COMMAND",                     0, 1, .flags = REG_WO, .write = command_write, REG_FIELD(struct i8042, command)},
-    {0}
+    {"COMMAND", 0, 1, .flags = REG_WO, .write = command_write, REG_FIELD(struct i8042, command)},
+    {0},
 };
+/* clang-format on */
 static const struct reg_bank data_bank = {
     .name = "data", .size = 1, .regs = data_regs, .region_flags = REGION_SPLIT, .region_sizes = 1};
 static const struct reg_bank command_bank = {

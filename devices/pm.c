@@ -122,35 +122,25 @@ static uint64_t tmr_read(struct device *dev, unsigned index)
     return ticks(to_pm(dev)) & UINT32_MAX;
 }
 
+/* clang-format off */
 static const struct reg_bits sts_bits[] = {
-    {"TMR",    0, 1},
-    {"BM",       4, 1},
-    {"GBL",     5, 1},
-    {"PWRBTN",       8, 1},
-    {"SLPBTN",    9, 1},
-    {"RTC",       10, 1},
-    {"WAK", 15, 1},
-    {0      }
-};
+    {"TMR", 0, 1}, {"BM", 4, 1}, {"GBL", 5, 1}, {"PWRBTN", 8, 1}, {"SLPBTN", 9, 1}, {"RTC", 10, 1}, {"WAK", 15, 1},
+    {0}};
 static const struct reg_bits cnt_bits[] = {
-    {"SCI_EN",  0, 1},
-    {"BM_RLD",        1, 1},
-    {"SLP_TYP",  10, 3},
-    {"SLP_EN",        13, 1},
-    {0}
-};
+    {"SCI_EN", 0, 1}, {"BM_RLD", 1, 1}, {"SLP_TYP", 10, 3}, {"SLP_EN", 13, 1}, {0}};
 
 /* SCI_EN is always on: without an SMI command port there is no other mode (ACPI 6.4, 4.8.3.2.1). */
 static const struct reg pm_regs[] = {
-    {"PM1_STS",           PM1_STS, 2, .sizes = 1 | 2, .w1c = PM1_STS_ALL, .read = sts_read, .write = sts_write,
+    {"PM1_STS", PM1_STS, 2, .sizes = 1 | 2, .w1c = PM1_STS_ALL, .read = sts_read, .write = sts_write,
      .flags = REG_PURE, .bits = sts_bits, REG_FIELD(struct pm, sts)},
-    {"PM1_EN",                  PM1_EN, 2, .sizes = 1 | 2, .writable = PM1_EN_ALL, .write = en_write, .bits = sts_bits,
+    {"PM1_EN", PM1_EN, 2, .sizes = 1 | 2, .writable = PM1_EN_ALL, .write = en_write, .bits = sts_bits,
      REG_FIELD(struct pm, en)},
     {"PM1_CNT", PM1_CNT, 2, .sizes = 1 | 2, .reset = SCI_EN, .writable = BM_RLD | SLP_TYP, .write = cnt_write,
      .bits = cnt_bits, REG_FIELD(struct pm, cnt)},
     {"PM_TMR", PM_TMR, 4, .sizes = 1 | 2 | 4, .flags = REG_PURE, .read = tmr_read},
-    {0  },
+    {0},
 };
+/* clang-format on */
 static const struct reg_bank pm_bank = {.name = "regs", .size = PM_LEN, .regs = pm_regs, .hole = UINT64_MAX};
 
 bool pm_power_button(struct device *dev)

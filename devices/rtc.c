@@ -329,45 +329,22 @@ static void data_write(struct device *dev, unsigned index, uint64_t value)
     rtc_sync(r);
 }
 
-static const struct reg_bits a_bits[] = {
-    {"RS", 0, 4},
-    {"DV",   4, 3},
-    {"UIP", 7, 1},
-    {0  }
-};
+/* clang-format off */
+static const struct reg_bits a_bits[] = {{"RS", 0, 4}, {"DV", 4, 3}, {"UIP", 7, 1}, {0}};
 static const struct reg_bits b_bits[] = {
-    {"DSE",  0, 1},
-    {"24H",     1, 1},
-    {"DM",  2, 1},
-    {"SQWE",     3, 1},
-    {"UIE",   4, 1},
-    {"AIE",     5, 1},
-    {"PIE", 6, 1},
-    {"SET",     7, 1},
-    {0 }
-};
-static const struct reg_bits c_bits[] = {
-    {"UF", 4, 1},
-    {"AF",   5, 1},
-    {"PF", 6, 1},
-    {"IRQF",   7, 1},
-    {0}
-};
-static const struct reg_bits d_bits[] = {
-    {"VRT", 7, 1},
-    {0   }
-};
+    {"DSE", 0, 1}, {"24H", 1, 1}, {"DM", 2, 1}, {"SQWE", 3, 1}, {"UIE", 4, 1}, {"AIE", 5, 1}, {"PIE", 6, 1},
+    {"SET", 7, 1}, {0}};
+static const struct reg_bits c_bits[] = {{"UF", 4, 1}, {"AF", 5, 1}, {"PF", 6, 1}, {"IRQF", 7, 1}, {0}};
+static const struct reg_bits d_bits[] = {{"VRT", 7, 1}, {0}};
 
 static const struct reg port_regs[] = {
-    {"INDEX",           0, 1, .flags = REG_WO, .writable = 0xff, REG_FIELD(struct rtc, index)},
-    {"DATA",                1, 1, .read = data_read, .write = data_write},
+    {"INDEX", 0, 1, .flags = REG_WO, .writable = 0xff, REG_FIELD(struct rtc, index)},
+    {"DATA", 1, 1, .read = data_read, .write = data_write},
     {0},
 };
 /* Kept by the battery: no reset but that of rtc_reset(). */
 #define CELL(name_, cell_, ...)                                                                              \
-    {                                                                                                        \
-        name_, cell_, 1, .flags = REG_KEEP, .field = offsetof(struct rtc, cells) + (cell_), __VA_ARGS__      \
-    }
+    {name_, cell_, 1, .flags = REG_KEEP, .field = offsetof(struct rtc, cells) + (cell_), __VA_ARGS__}
 static const struct reg cell_regs[] = {
     CELL("SECONDS", SECONDS, .writable = 0xff),
     CELL("SECONDS_ALARM", SECONDS_ALARM, .writable = 0xff),
@@ -388,6 +365,7 @@ static const struct reg cell_regs[] = {
     CELL("NVRAM2", RTC_CENTURY + 1, .count = CELLS - RTC_CENTURY - 1, .writable = 0xff),
     {0},
 };
+/* clang-format on */
 static const struct reg_bank port_bank = {.name = "ports",
                                           .size = RTC_LEN,
                                           .regs = port_regs,

@@ -17,78 +17,32 @@
 #include <assert.h>
 #include <string.h>
 
+#include "devices/serial_bits.h"
 #include "kvm/host/opts.h"
 #include "kvm/irq.h"
 #include "mem/device.h"
+#include "mem/ram.h"
 
 enum {
-    RBR = 0, /* also THR; DLL when LCR.DLAB */
-    IER = 1, /* DLM */
-    IIR = 2, /* also FCR */
-    LCR = 3,
-    MCR = 4,
-    LSR = 5,
-    MSR = 6,
-    SCR = 7,
-
-    IER_ERBFI = 0x01,
-    IER_ETBEI = 0x02,
-    IER_ELSI = 0x04,
-    IER_EDSSI = 0x08,
-
-    IIR_NONE = 0x01,
-    IIR_MODEM = 0x00,
-    IIR_THRE = 0x02,
-    IIR_RDA = 0x04,
-    IIR_RLS = 0x06,
-    IIR_TIMEOUT = 0x0c,
-    IIR_FIFOS = 0xc0,
-
-    FCR_ENABLE = 0x01,
-    FCR_RX_RESET = 0x02,
-    FCR_TX_RESET = 0x04,
-
-    LCR_BREAK = 0x40,
-    LCR_DLAB = 0x80,
-
-    MCR_DTR = 0x01,
-    MCR_RTS = 0x02,
-    MCR_OUT1 = 0x04,
-    MCR_OUT2 = 0x08,
-    MCR_LOOP = 0x10,
-
-    LSR_DR = 0x01,
-    LSR_OE = 0x02,
-    LSR_BI = 0x10,
-    LSR_THRE = 0x20,
-    LSR_TEMT = 0x40,
-    LSR_FIFO_ERROR = 0x80,
-
-    MSR_DELTAS = 0x0f,
-    MSR_TERI = 0x04,
-    MSR_CTS = 0x10,
-    MSR_DSR = 0x20,
-    MSR_RI = 0x40,
-    MSR_DCD = 0x80,
-
     FIFO = 16,
     TX_RING = 8192,       /* bytes; powers of two */
     RX_RING = 2048,       /* characters */
     POLLS_TO_LISTEN = 16, /* reads of LSR in a row that make a polling guest */
     TX_DELAY_NS =
         1000000, /* from a first byte to the backend: so that bytes gather, and cost one wake together */
+    ERROR_BREAK = 0x100, /* in a character of the receive side */
 };
-enum {
-    ERROR_BREAK = 0x100
-}; /* in a character of the receive side */
 
 struct serial {
     struct device dev;
     uint32_t number; /* option index= */
+    bool has_shadow; /* option shadow */
     struct serial_backend *backend;
     struct irq_line irq;
     struct loop_timer tx_timer;
     struct loop_task rx_task, lines_task;
+    struct ram *shadow; /* NULL: none */
+    struct region shadow_region;
 
     uint8_t dll, dlm, ier, fcr, lcr, mcr, msr, scr;
     uint8_t errors;   /* OE and BI as LSR will show them once */
@@ -169,6 +123,13 @@ static bool tx_room(const struct serial *s)
     return TX_RING - (s->tx_head - s->tx_tail) >= FIFO;
 }
 
+/* The LSR that the guest reads from memory. */
+static void shadow_update(struct serial *s)
+{
+    if (s->shadow)
+        __atomic_store_n(&s->shadow->host[LSR], tx_room(s) ? LSR_THRE | LSR_TEMT : 0, __ATOMIC_RELAXED);
+}
+
 /* THRE as the guest may now see it: what was written since has left the FIFO. */
 static void tx_settle(struct serial *s)
 {
@@ -196,6 +157,7 @@ static void thr_write(struct device *dev, unsigned index, uint64_t value)
         else
             s->tx_lost++; /* THRE was clear */
         uint8_t want = s->tx_head - s->tx_tail >= TX_RING / 2 ? 2 : 1;
+        shadow_update(s);
         if (s->tx_armed < want && !s->tx_blocked) {
             s->tx_armed = want;
             loop_timer_set(&s->tx_timer, want == 2 ? 0 : loop_now(s->dev.board->loop) + TX_DELAY_NS);
@@ -228,6 +190,7 @@ static void tx_drain(void *arg)
             s->tx_tail = s->tx_head = 0; /* begin again in memory that is warm */
     }
     tx_settle(s);
+    shadow_update(s);
     update_irq(s);
     lock_drop(&s->dev.lock);
 }
@@ -547,87 +510,25 @@ static unsigned serial_page(struct device *dev)
     return to_serial(dev)->lcr & LCR_DLAB ? 1 : 0;
 }
 
-static const struct reg_bits ier_bits[] = {
-    {"ERBFI", 0, 1},
-    {"ETBEI",      1, 1},
-    {"ELSI", 2, 1},
-    {"EDSSI",      3, 1},
-    {0 }
-};
-static const struct reg_bits iir_bits[] = {
-    {"NONE", 0, 1},
-    {"ID",     1, 3},
-    {"FIFO",   6, 2},
-    {0    }
-};
-static const struct reg_bits fcr_bits[] = {
-    {"ENABLE",   0, 1},
-    {"RX_RESET",         1, 1},
-    {"TX_RESET", 2, 1},
-    {"DMA",         3, 1},
-    {"TRIGGER", 6, 2},
-    {0        }
-};
-static const struct reg_bits lcr_bits[] = {
-    {"WLS", 0, 2},
-    {"STB",    2, 1},
-    {"PEN", 3, 1},
-    {"EPS",    4, 1},
-    {"STICK", 5, 1},
-    {"BREAK",    6, 1},
-    {"DLAB", 7, 1},
-    {0   }
-};
-static const struct reg_bits mcr_bits[] = {
-    {"DTR",  0, 1},
-    {"RTS",     1, 1},
-    {"OUT1",  2, 1},
-    {"OUT2",     3, 1},
-    {"LOOP", 4, 1},
-    {0    }
-};
-static const struct reg_bits lsr_bits[] = {
-    {"DR", 0, 1},
-    {"OE",   1, 1},
-    {"PE", 2, 1},
-    {"FE",   3, 1},
-    {"BI", 4, 1},
-    {"THRE",   5, 1},
-    {"TEMT", 6, 1},
-    {"FIFOERR",   7, 1},
-    {0}
-};
-static const struct reg_bits msr_bits[] = {
-    {"DCTS", 0, 1},
-    {"DDSR",     1, 1},
-    {"TERI", 2, 1},
-    {"DDCD",     3, 1},
-    {"CTS", 4, 1},
-    {"DSR",     5, 1},
-    {"RI", 6, 1},
-    {"DCD",     7, 1},
-    {0 }
-};
-
+/* clang-format off */
 /* 12: 9600 baud. Linux's early console takes the divisor as it finds it, and divides by it. */
 static const struct reg serial_regs[] = {
-    {"RBR",                    RBR, 1, .flags = REG_RO, .read = rbr_read},
-    {"THR",                       RBR, 1, .flags = REG_WO, .write = thr_write},
-    {"DLL",        RBR, 1, .page = 1, .reset = 12, .writable = 0xff, REG_FIELD(struct serial, dll)},
-    {"DLM",                    IER, 1, .page = 1, .writable = 0xff, REG_FIELD(struct serial, dlm)},
-    {"IER",                       IER, 1, .write = ier_write, .bits = ier_bits, REG_FIELD(struct serial, ier)},
-    {"IIR",      IIR, 1, .page = REG_ANY_PAGE, .flags = REG_RO, .read = iir_read, .bits = iir_bits},
-    {"FCR",                    IIR, 1, .page = REG_ANY_PAGE, .flags = REG_WO, .write = fcr_write, .bits = fcr_bits,
+    {"RBR", RBR, 1, .flags = REG_RO, .read = rbr_read},
+    {"THR", RBR, 1, .flags = REG_WO, .write = thr_write},
+    {"DLL", RBR, 1, .page = 1, .reset = 12, .writable = 0xff, REG_FIELD(struct serial, dll)},
+    {"DLM", IER, 1, .page = 1, .writable = 0xff, REG_FIELD(struct serial, dlm)},
+    {"IER", IER, 1, .write = ier_write, .bits = ier_bits, REG_FIELD(struct serial, ier)},
+    {"IIR", IIR, 1, .page = REG_ANY_PAGE, .flags = REG_RO, .read = iir_read, .bits = iir_bits},
+    {"FCR", IIR, 1, .page = REG_ANY_PAGE, .flags = REG_WO, .write = fcr_write, .bits = fcr_bits,
      REG_FIELD(struct serial, fcr)},
-    {"LCR",                       LCR, 1, .page = REG_ANY_PAGE, .write = lcr_write, .bits = lcr_bits,
-     REG_FIELD(struct serial, lcr)},
-    {"MCR",             MCR, 1, .page = REG_ANY_PAGE, .write = mcr_write, .bits = mcr_bits,
-     REG_FIELD(struct serial, mcr)},
+    {"LCR", LCR, 1, .page = REG_ANY_PAGE, .write = lcr_write, .bits = lcr_bits, REG_FIELD(struct serial, lcr)},
+    {"MCR", MCR, 1, .page = REG_ANY_PAGE, .write = mcr_write, .bits = mcr_bits, REG_FIELD(struct serial, mcr)},
     {"LSR", LSR, 1, .page = REG_ANY_PAGE, .read = lsr_read, .bits = lsr_bits},
-    {"MSR",                        MSR, 1, .page = REG_ANY_PAGE, .read = msr_read, .bits = msr_bits, REG_FIELD(struct serial, msr)},
-    {"SCR",  SCR, 1, .page = REG_ANY_PAGE, .writable = 0xff, REG_FIELD(struct serial, scr)},
-    {0              },
+    {"MSR", MSR, 1, .page = REG_ANY_PAGE, .read = msr_read, .bits = msr_bits, REG_FIELD(struct serial, msr)},
+    {"SCR", SCR, 1, .page = REG_ANY_PAGE, .writable = 0xff, REG_FIELD(struct serial, scr)},
+    {0},
 };
+/* clang-format on */
 static const struct reg_bank serial_bank = {
     .name = "regs",
     .size = SERIAL_LEN,
@@ -638,6 +539,31 @@ static const struct reg_bank serial_bank = {
     .pages = 2,
     .page = serial_page,
 };
+
+/* ---- the shadow ---- */
+
+static void shadow_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
+{
+    (void)size;
+    if (offset == RBR && !looped(opaque)) /* no register but THR is there; nor is a loop */
+        thr_write(opaque, 0, value & 0xff);
+}
+
+static const char *shadow_init(struct serial *s)
+{
+    static const struct region_ops ops = {.write = shadow_write, .sizes = 1};
+
+    s->shadow = ram_new(&(struct ram_opts){.name = "serial0.shadow", .size = RAM_PAGE}, s->dev.error,
+                        sizeof(s->dev.error));
+    if (!s->shadow)
+        return s->dev.error;
+    region_init_rom_io(&s->shadow_region, "serial0.shadow", s->shadow, 0, RAM_PAGE, &ops, s, &s->dev.lock,
+                       &s->dev);
+    shadow_update(s);
+    return region_add(s->dev.board->mem_root, &s->shadow_region, SERIAL_SHADOW, 0)
+               ? NULL
+               : "the shadow cannot be mapped";
+}
 
 /* ---- class ---- */
 
@@ -652,7 +578,7 @@ static const char *serial_init(struct device *dev, struct board *board)
     loop_task_init(board->loop, &s->rx_task, rx_ready, s);
     loop_task_init(board->loop, &s->lines_task, tell_lines, s);
     device_map_ports(dev, 0, place->port);
-    return NULL;
+    return s->has_shadow ? shadow_init(s) : NULL;
 }
 
 /* What is in the rings is on the wire: a reset does not touch it. */
@@ -691,6 +617,10 @@ static void serial_fini(struct device *dev)
     loop_timer_cancel(&s->tx_timer);
     loop_task_cancel(&s->rx_task);
     loop_task_cancel(&s->lines_task);
+    if (s->shadow) {
+        region_free(&s->shadow_region);
+        ram_free(s->shadow);
+    }
 }
 
 void serial_attach(struct device *serial, struct serial_backend *backend)
@@ -705,6 +635,7 @@ void serial_attach(struct device *serial, struct serial_backend *backend)
 
 static const struct opt serial_options[] = {
     OPT_U32(struct serial, number, "index", 0, "N", "0 to 3: COM1 to COM4", .max = SERIAL_PORTS - 1),
+    OPT_FLAG(struct serial, has_shadow, "shadow", 0, "show it in memory as well, for early consoles"),
     OPT_END};
 
 static const struct state_field serial_state[] = {

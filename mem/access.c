@@ -241,8 +241,8 @@ bool space_write(struct space *s, uint64_t addr, unsigned len, const void *data)
     }
     struct region *r = h->region;
     uint64_t offset = h->offset + (addr - h->first);
-    if (unlikely(h->readonly))
-        return refuse(r);
+    if (unlikely(h->readonly)) /* region_init_rom_io() is the ROM that has ops */
+        return r->ops && r->kind == REGION_ROM ? io_write(r, offset, len, data) : refuse(r);
     if (unlikely(h->has_eventfds) && signal_eventfd(s, addr, len, data))
         return true;
     if (likely(r->kind == REGION_IO))

@@ -115,6 +115,17 @@ void region_init_rom(struct region *r, const char *name, struct ram *ram, uint64
     init_memory(r, name, REGION_ROM, ram, ram_offset, size);
 }
 
+void region_init_rom_io(struct region *r, const char *name, struct ram *ram, uint64_t ram_offset,
+                        uint64_t size, const struct region_ops *ops, void *opaque, struct lock *lock,
+                        struct device *dev)
+{
+    init_memory(r, name, REGION_ROM, ram, ram_offset, size);
+    r->ops = ops;
+    r->opaque = opaque;
+    r->lock = lock;
+    r->dev = dev;
+}
+
 void region_init_io(struct region *r, const char *name, uint64_t size, const struct region_ops *ops,
                     void *opaque, struct lock *lock, struct device *dev)
 {

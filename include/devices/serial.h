@@ -17,12 +17,18 @@
  * read that empties the FIFO refills it from the ring at once, so a burst costs one interrupt. When the ring
  * has emptied by half after it refused bytes, ops->rx_ready().
  *
- * What a console costs in exits. Linux's 8250 console reads LSR before each byte that it prints: two exits a byte, and no
- * port can change that, until somebody has opened the tty. From then on (kernels from 5.18, with FIFOs, no flow control:
- * serial8250_console_write(), use_fifo) it is one LSR for a FIFO's worth: 17 exits for 16 bytes. The tty layer's own
- * output needs about 20 for 16: IIR, LSR, MSR, 16 bytes, IIR. A 64-byte FIFO (16750) would save little of that, and costs
- * each port more exits to be recognised. What saves more is to print less before the tty is open (`quiet`), or a console
- * that takes a line at a time.
+ * What a console costs in exits. Linux's 8250 console reads LSR before each byte that it prints: two exits a
+ * byte, and no port can change that, until somebody has opened the tty. From then on (kernels from 5.18, with
+ * FIFOs, no flow control: serial8250_console_write(), use_fifo) it is one LSR for a FIFO's worth: 17 exits for
+ * 16 bytes. The tty layer's own output needs about 20 for 16: IIR, LSR, MSR, 16 bytes, IIR. A 64-byte FIFO
+ * (16750) would save little of that, and costs each port more exits to be recognised.
+ *
+ * The shadow (option) halves it: a page at SERIAL_SHADOW that looks like a port which can only transmit. It is
+ * read-only memory, so LSR is read without an exit, and a byte written to THR is one exit and goes the way of the
+ * port's own bytes. Linux's early console prints there from its first line on, before there is any other:
+ * SERIAL_SHADOW_EARLYCON on the command line, which lasts the whole run. Every kernel that has the 8250 console has
+ * that early console, too (SERIAL_8250_CONSOLE selects SERIAL_EARLYCON, since 4.0). It waits for ever where the
+ * real one gives up after 10 ms, so that a slow reader loses nothing of the log.
  *
  * Threads: serial_attach() at set-up. The other functions and all ops on the loop thread, with no device lock
  * held; they take the port's.
@@ -41,6 +47,8 @@ enum {
     SERIAL_PORTS = 4,
     SERIAL_LEN = 8
 };
+#define SERIAL_SHADOW          0xfedf0000u /* one page; between IOAPIC and local APIC, in no PCI window */
+#define SERIAL_SHADOW_EARLYCON "earlycon=uart8250,mmio,0xfedf0000 keep_bootcon"
 
 /* COM1-COM4, for the ACPI tables: {0x3f8, 4}, {0x2f8, 3}, {0x3e8, 4}, {0x2e8, 3}. */
 struct serial_place {
@@ -65,7 +73,7 @@ struct serial_backend { /* embedded in its owner */
     struct device *port; /* set by serial_attach() */
 };
 
-/* Option index=0-3 (COM1-COM4). Without a backend: output vanishes, DCD, DSR and CTS are on as with one. */
+/* Options index=0-3 (COM1-COM4), shadow (one port only). Without a backend: output vanishes, DCD, DSR and CTS are on as with one. */
 extern const struct device_class serial_class;
 
 void serial_attach(struct device *serial, struct serial_backend *backend);

@@ -135,6 +135,10 @@ void region_init_rom(struct region *r, const char *name, struct ram *ram, uint64
 /* lock: the owning device's, or NULL when ops do their own. dev: who it belongs to, or NULL. */
 void region_init_io(struct region *r, const char *name, uint64_t size, const struct region_ops *ops,
                     void *opaque, struct lock *lock, struct device *dev);
+/* ROM whose writes reach ops->write, as an I/O region's do; reads are the block's bytes, and cost a guest no exit. */
+void region_init_rom_io(struct region *r, const char *name, struct ram *ram, uint64_t ram_offset,
+                        uint64_t size, const struct region_ops *ops, void *opaque, struct lock *lock,
+                        struct device *dev);
 void region_init_alias(struct region *r, const char *name, struct region *target, uint64_t target_offset,
                        uint64_t size);
 /* Takes it out of the tree and frees what it holds; the children lose their parent. For tests and the end. */

@@ -498,6 +498,61 @@ TEST(serial_cost_of_a_long_output)
     board_break(&fb);
 }
 
+static uint8_t shadow_read(unsigned offset)
+{
+    uint8_t v = 0xaa;
+    space_read(&fb.mem, SERIAL_SHADOW + offset, 1, &v);
+    return v;
+}
+
+static void shadow_put(unsigned offset, uint8_t c)
+{
+    space_write(&fb.mem, SERIAL_SHADOW + offset, 1, &c);
+}
+
+/* Linux's early console, played: a byte, then LSR until it is empty, from memory. */
+TEST(serial_shadow_transmits_and_waits)
+{
+    static const struct serial_backend_ops ops = {host_write, NULL, NULL};
+    unsigned sent = 0;
+    board_make(&fb);
+    memset(&host, 0, sizeof(host));
+    host.backend.ops = &ops;
+    com1 = board_device(&fb, &serial_class, "index=0,shadow");
+    serial_attach(com1, &host.backend);
+    struct space *s = &fb.mem;
+    epoch_enter();
+    const struct range *r = view_find(s->view, SERIAL_SHADOW);
+    CHECK(r && r->readonly && r->region->host); /* that is: a read-only slot, whose reads make no exit */
+    CHECK_EQ(r->last, SERIAL_SHADOW + 4095);
+    epoch_leave();
+    CHECK_EQ(shadow_read(1), 0); /* IER */
+    shadow_put(1, 0);
+    CHECK_EQ(shadow_read(5), 0x60);
+    while (shadow_read(5) == 0x60)
+        shadow_put(0, (uint8_t)sent++);
+    CHECK(sent > 4096 && sent < 65536);
+    CHECK_EQ(inb(&fb, LSR) & 0x60, 0); /* one port, seen twice */
+    host.room = sizeof(host.out);
+    board_run(&fb, 10000000);
+    CHECK_EQ(host.n, sent);
+    for (unsigned i = 0; i < sent; i++)
+        CHECK_EQ((uint8_t)host.out[i], i & 0xff);
+    CHECK_EQ(shadow_read(5), 0x60);
+    shadow_put(0, 'a');
+    outb(&fb, THR, 'b');
+    uint32_t wide = 0x63636363;
+    space_write(s, SERIAL_SHADOW, 4, &wide); /* not its size */
+    shadow_put(4095, 'd');
+    shadow_put(5, 0); /* not writable */
+    board_run(&fb, 10000000);
+    CHECK_EQ(host.n, sent + 2);
+    CHECK(!memcmp(host.out + sent, "ab", 2));
+    CHECK_EQ(shadow_read(5), 0x60);
+    CHECK(!dma_write(s, SERIAL_SHADOW, "x", 1));
+    board_break(&fb);
+}
+
 TEST(serial_any_access_in_any_order)
 {
     start();
