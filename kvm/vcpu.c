@@ -16,6 +16,7 @@
  * Waiting is done on futexes on the very words, so that neither side needs a lock.
  */
 #include "kvm/priv.h"
+#include <assert.h>
 #include <errno.h>
 #include <linux/futex.h>
 #include <signal.h>
@@ -305,6 +306,7 @@ void vcpus_release(struct vcpus *vcpus)
 
 void vcpus_pause(struct vcpus *vcpus)
 {
+    assert(!self); /* it would wait for itself */
     atomic_store(&vcpus->paused, true);
     for (unsigned i = 0; i < vcpus->n; i++)
         request(&vcpus->vcpu[i], REQUEST_PAUSE);
@@ -333,6 +335,7 @@ bool vcpus_paused(const struct vcpus *vcpus)
 
 void vcpu_call(struct vcpu *vcpu, void (*fn)(void *arg, struct vcpu *vcpu), void *arg)
 {
+    assert(!self);
     pthread_mutex_lock(&vcpu->call_lock);
     if (!vcpu->started) {
         fn(arg, vcpu);

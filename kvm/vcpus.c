@@ -239,7 +239,8 @@ bool vcpus_all_halted(struct vcpus *vcpus)
     for (unsigned i = 0; i < vcpus->n; i++) {
         struct vcpu *vcpu = &vcpus->vcpu[i];
         uint64_t now = exits(vcpu);
-        quiet &= now == vcpu->seen;
+        /* In user space it is busy with an exit (or paused): not halted, and not to be waited for from here. */
+        quiet &= now == vcpu->seen && atomic_load(&vcpu->in_run);
         vcpu->seen = now;
     }
     for (unsigned i = 0; i < vcpus->n && quiet; i++)
