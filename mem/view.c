@@ -12,6 +12,8 @@
  * The scratch arrays are kept from one commit to the next; the topology lock guards them. */
 #include "mem/view.h"
 
+#include "kvm/host/log.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -239,6 +241,9 @@ struct view *view_render(const struct region *root)
     scratch.failed = false;
 
     walk(root, 0, 0, UINT64_MAX, false, 1);
+    if (scratch.visits > REGION_VISITS_MAX)
+        warn("region %s: more than %u ways lead to its regions; some are not shown", root->name,
+             REGION_VISITS_MAX);
     if (!scratch.failed && scratch.starts.n)
         qsort(scratch.starts.items, scratch.starts.n, sizeof(struct start), by_first);
     sweep();

@@ -43,8 +43,9 @@ struct space;
 #define REGION_ALL UINT64_MAX /* a size: 2^64 */
 
 enum {
-    REGION_DEPTH_MAX = 32,        /* containers and aliases inside each other; deeper ones are refused */
-    REGION_VISITS_MAX = 1u << 22, /* regions visited in one render, aliases counted each time */
+    REGION_DEPTH_MAX = 32, /* containers and aliases inside each other; deeper ones are refused */
+    REGION_VISITS_MAX =
+        1u << 18, /* regions visited in one walk, once for each way to them; see region_add() */
 };
 
 enum region_kind {
