@@ -275,3 +275,14 @@ struct kvm_cpuid2 *cpuid_supported(int dev)
     }
     return NULL;
 }
+
+unsigned vm_phys_bits(const struct vm *vm)
+{
+    unsigned bits = 36; /* what every CPU with long mode has, where KVM does not say */
+    struct kvm_cpuid2 *c = cpuid_supported(vm->dev);
+    const struct kvm_cpuid_entry2 *sizes = c ? find(c, LEAF_EXT_SIZES) : NULL;
+    if (sizes)
+        bits = sizes->eax & 0xff;
+    free(c);
+    return bits;
+}

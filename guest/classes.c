@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: MIT
+#include "guest/classes.h"
+
+#include "devices/platform.h"
+
+const struct device_class *const device_classes[] = {
+    &exit_class,
+    &debugexit_class,
+    NULL,
+};

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The options of `run`: one table, from which parsing, help and errors come; and what follows from options alone: the
+ * kernel that lkvm would find, the kernel's command line.
+ *
+ * lkvm's names keep lkvm's meaning. A word that lkvm has and vmlet has not is refused with the word that replaces it or
+ * with what is missing.
+ */
+#include "guest/machine.h"
+#include "kvm/host/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#define MIB (UINT64_C(1) << 20)
+#define TIB (UINT64_C(1) << 40)
+
+#define LATER "this build has no virtio devices yet"
+
+static const struct opt_word consoles[] = {
+    {"serial", CONSOLE_SERIAL, NULL},
+    {"none",    CONSOLE_NONE, NULL},
+    {"virtio",   0, LATER " (use serial)"},
+    {"hv",    0, "it is a console of POWER guests (use serial)"},
+    {0},
+};
+
+static const struct opt_word loglevels[] = {
+    {"error",   LOG_LEVEL_ERROR, NULL},
+    {"warning",     LOG_LEVEL_WARNING, NULL},
+    {"info", LOG_LEVEL_INFO, NULL},
+    {"debug",     LOG_LEVEL_DEBUG, NULL},
+    {0   },
+};
+
+#define T struct machine_options
+const struct opt machine_option_table[] = {
+    OPT_GROUP("The guest"),
+    OPT_STRING(
+        T, kernel, "kernel", 'k', "FILE",
+        "bzImage, vmlinux or Multiboot ELF; the first plain word does too (default: ./bzImage, "
+        "arch/x86/boot/bzImage, ../../arch/x86/boot/bzImage, /boot/vmlinuz-RELEASE, /boot/bzImage-RELEASE)"),
+    OPT_LIST(T, initrd, "initrd", 'i', "FILE", "initrd; several are joined (Multiboot: a module each)"),
+    OPT_JOIN(T, params, "params", 'p', "WORDS", "added to the kernel's command line"),
+    OPT_SIZE(T, mem, "mem", 'm', MIB, "RAM; a bare number is MiB", .min = MIB, .max = 64 * TIB,
+             .dflt = "64M * (cpus + 3)"),
+    OPT_U32(T, cpus, "cpus", 'c', "N", "virtual CPUs", .min = 1, .max = 4096, .dflt = "those of the host"),
+    OPT_LIST(T, devices, "device", 0, "CLASS[,id=ID][,key=value...]", "a device; `help` lists the classes"),
+    OPT_LIST(T, networks, "network", 'n', "mode=none|loopback", "a card and what it is plugged into"),
+    OPT_STRING(T, name, "name", 0, "NAME", "the guest's name", .dflt = "guest-PID"),
+    OPT_FLAG(T, nodefaults, "nodefaults", 0, "no kernel parameters but those of -p"),
+    OPT_STRING(T, dev, "dev", 0, "FILE", "the KVM device", .dflt = "/dev/kvm"),
+
+    OPT_GROUP("Its memory"),
+    OPT_STRING(T, hugetlbfs, "hugetlbfs", 0, "PATH", "RAM from this hugetlbfs mount"),
+    OPT_STRING(T, mem_file, "mem-file", 0, "FILE", "RAM is this file, shared with who maps it"),
+    OPT_FLAG(T, mem_shared, "mem-shared", 0, "RAM is a memfd"),
+    OPT_FLAG(T, mem_prealloc, "mem-prealloc", 0, "take all of the RAM from the host at the start"),
+
+    OPT_GROUP("The command (what stands after --)"),
+    OPT_LIST(T, add, "add", 0, "FILE[:PATH]", "a file or folder for the generated initramfs"),
+    OPT_LIST(T, module, "module", 0, "NAME|FILE[,param=...]", "a kernel module to load first"),
+    OPT_STRING(T, modules_dir, "modules-dir", 0, "DIR", "where the kernel's modules are",
+               .dflt = "lib/modules/RELEASE beside the kernel or in /"),
+
+    OPT_GROUP("Input, output, result"),
+    OPT_ENUM(T, console, "console", 0, consoles, "what the guest's console is", .dflt = "serial"),
+    OPT_STRING(T, kernel_log, "kernel-log", 0, "FILE|stderr|stdout|none", "where the kernel's log goes",
+               .dflt = "stderr with a command, stdout without"),
+    OPT_TIME(T, timeout, "timeout", 0, "end the guest after that time, status 124", .dflt = "none"),
+    OPT_STRING(T, result, "result", 0, "FILE", "write how it ended: source, status, reason, detail, times"),
+    OPT_ENUM(T, loglevel, "loglevel", 0, loglevels, "what vmlet says about itself", .dflt = "warning"),
+
+    OPT_REFUSED("disk", 'd', LATER),
+    OPT_REFUSED("9p", 0, "9p is not coming; folders will be shared by --share DIR over virtio-fs"),
+    OPT_REFUSED("share", 0, LATER " (--add FILE[:PATH] copies files into the guest)"),
+    OPT_REFUSED("balloon", 0, LATER),
+    OPT_REFUSED("rng", 0, LATER " (the kernel is seeded at boot all the same)"),
+    OPT_REFUSED("vsock", 0, LATER),
+    OPT_REFUSED("tty", 0, "serial ports on a pty are not there yet"),
+    OPT_REFUSED("no-dhcp", 0, "there is no network to configure yet"),
+    OPT_REFUSED("sdl", 0, "there is no display (use --console serial)"),
+    OPT_REFUSED("vnc", 0, "there is no display (use --console serial)"),
+    OPT_REFUSED("gtk", 0, "there is no display (use --console serial)"),
+    OPT_REFUSED("firmware", 'f', "kernels are entered directly (use -k)"),
+    OPT_REFUSED("debug-ioport", 0,
+                "unclaimed accesses are counted in `vmlet info NAME stats`, which is not there yet"),
+    OPT_REFUSED("debug-mmio", 0,
+                "unclaimed accesses are counted in `vmlet info NAME stats`, which is not there yet"),
+    OPT_END,
+};
+
+struct network_options {
+    int mode;
+};
+#define LATER_NET "this build has no network cards yet (use none or loopback)"
+static const struct opt_word network_modes[] = {
+    {"none",     1, NULL},
+    {"loopback",      2, NULL},
+    {"user", 0, LATER_NET},
+    {"tap",      0, LATER_NET},
+    {"stream",     0, LATER_NET},
+    {"socket", 0, LATER_NET},
+    {0     },
+};
+static const struct opt network_table[] = {
+    OPT_ENUM(struct network_options, mode, "mode", 0, network_modes, "what the card is plugged into",
+             .flags = OPT_NEEDED),
+    OPT_END,
+};
+#undef T
+
+void machine_options_init(struct machine_options *o)
+{
+    *o = (struct machine_options){.console = CONSOLE_SERIAL, .loglevel = LOG_LEVEL_WARNING};
+}
+
+const char *machine_options_parse(int argc, char **argv, struct machine_options *o)
+{
+    struct opts_rest rest;
+    const char *error = opts_parse(machine_option_table, argc, argv, o, &rest);
+    if (error)
+        return error;
+    int plain = 0;
+    if (!o->kernel && rest.n_words)
+        o->kernel = rest.words[plain++];
+    if (plain < rest.n_words)
+        return opts_say("%s: one kernel is enough (the guest's command goes after --)", rest.words[plain]);
+    if (rest.command && rest.n_command == 0)
+        return "--: the command is missing";
+    o->command = rest.command;
+    o->n_command = rest.n_command;
+    for (size_t i = 0; i < o->networks.n; i++) {
+        struct network_options net = {0};
+        error = opts_sub(network_table, "--network", o->networks.v[i], &net);
+        if (error)
+            return error;
+    }
+    if (!!o->hugetlbfs + !!o->mem_file + o->mem_shared > 1)
+        return "--hugetlbfs, --mem-file and --mem-shared exclude each other";
+    return NULL;
+}
+
+const char *machine_find_kernel(void)
+{
+    struct utsname un;
+    static char boot[2][sizeof un.release + 32];
+    if (uname(&un) < 0)
+        return NULL;
+    snprintf(boot[0], sizeof boot[0], "/boot/vmlinuz-%s", un.release);
+    snprintf(boot[1], sizeof boot[1], "/boot/bzImage-%s", un.release);
+    const char *const places[] = {"./bzImage", "arch/x86/boot/bzImage", "../../arch/x86/boot/bzImage",
+                                  boot[0], boot[1]};
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+        if (access(places[i], R_OK) == 0)
+            return places[i];
+    return NULL;
+}
+
+const char *machine_cmdline(const struct machine_options *o)
+{
+    const char *console = "", *level = "", *panic = "panic=-1";
+    if (o->nodefaults)
+        return o->params ? o->params : "";
+    if (o->console == CONSOLE_SERIAL)
+        console = "console=ttyS0 ";
+    /* A command's own words are what the user waits for: of the kernel's log only warnings and worse are printed,
+     * unless the log was asked for by name. Each printed character costs an exit. */
+    if (o->command && !o->kernel_log)
+        level = " loglevel=5";
+    return opts_say("%s%s%s%s%s", console, panic, level, o->params ? " " : "", o->params ? o->params : "");
+}

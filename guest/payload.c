@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+/* What a guest starts with: see include/guest/payload.h. */
+#include "guest/payload.h"
+
+#include "devices/platform.h"
+#include "devices/serial.h"
+#include "guest/acpi.h"
+#include "guest/initramfs.h"
+#include "kvm/host/log.h"
+#include "mem/ram.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+enum {
+    STATUS_CANNOT_RUN = 126,
+    SEED_BYTES = 64,
+};
+
+/* The archive that the run needs beside the user's own initrds, or NULL for none. */
+static struct cpio *archive_build(const struct machine_options *o, const struct boot_info *info,
+                                  const char *kernel)
+{
+    struct initramfs_error error;
+    if (!info->is_linux) {
+        if (o->command)
+            die("%s: it is no Linux kernel, and runs no command (drop what follows --)", kernel);
+        return NULL;
+    }
+    if (!o->command && (o->initrd.n || o->nodefaults))
+        return NULL;
+    if (info->is_32bit && o->command) {
+        warn("%s: a 32-bit kernel runs no 64-bit command (use a 64-bit kernel, or -i with an initrd of its "
+             "own)",
+             kernel);
+        exit(STATUS_CANNOT_RUN);
+    }
+    if (info->is_32bit) {
+        warn("%s: a 32-bit kernel needs an initrd of its own (-i FILE)", kernel);
+        return NULL;
+    }
+    bool tty = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
+    struct initramfs_spec spec = {
+        .argv = o->command,
+        .pty = tty,
+        .pty_stderr = tty && isatty(STDERR_FILENO),
+        .add = o->add.v,
+        .modules = o->module.v,
+        .modules_dir = o->modules_dir,
+        .kernel_path = kernel,
+        .kernel_release = info->release[0] ? info->release : NULL,
+    };
+    struct cpio *archive = initramfs_build(&spec, &error);
+    if (!archive) {
+        warn("%s", error.text);
+        exit(error.status);
+    }
+    return archive;
+}
+
+void payload_open(struct payload *p, const struct machine_options *o)
+{
+    char err[512];
+    *p = (struct payload){.options = o, .kernel = o->kernel ? o->kernel : machine_find_kernel()};
+    if (!p->kernel)
+        die("no kernel: none is readable where lkvm looks for one (name it with -k FILE)");
+    p->boot = boot_open(p->kernel, err, sizeof err);
+    if (!p->boot)
+        die("%s", err);
+    p->narrow = boot_info(p->boot)->is_linux && boot_info(p->boot)->is_32bit;
+    p->archive = archive_build(o, boot_info(p->boot), p->kernel);
+}
+
+/* Where the tables are, or 0: a machine too small for their place is a bare-metal program's, and goes without. */
+static uint64_t tables_load(struct ram *ram, unsigned cpus, unsigned phys_bits)
+{
+    static uint8_t tables[ACPI_SIZE];
+    struct acpi_board facts = {
+        .cpus = cpus,
+        .ram_size = ram->size,
+        .phys_bits = phys_bits,
+        .serial = (1 << SERIAL_PORTS) - 1,
+        .rtc = true,
+        .pci = true,
+        .pvpanic_port = PVPANIC_PORT,
+    };
+    size_t size = acpi_build(&facts, tables);
+    return size && ram_write(ram, ACPI_BASE, tables, size) ? ACPI_BASE : 0;
+}
+
+void payload_load(struct payload *p, struct ram *ram, unsigned cpus, unsigned phys_bits,
+                  struct boot_state *state)
+{
+    const struct machine_options *o = p->options;
+    const struct boot_info *info = boot_info(p->boot);
+    struct boot_source *sources = calloc(o->initrd.n + 1, sizeof *sources);
+    void *archive = NULL;
+    unsigned n = 0;
+    if (!sources)
+        die("out of memory");
+    for (size_t i = 0; i < o->initrd.n; i++)
+        sources[n++].path = o->initrd.v[i];
+    if (p->archive) {
+        size_t size = cpio_size(p->archive);
+        archive = malloc(size);
+        if (!archive)
+            die("initramfs: no memory for %zu bytes", size);
+        cpio_write(p->archive, archive);
+        cpio_free(p->archive);
+        sources[n++] = (struct boot_source){.data = archive, .size = size};
+    }
+
+    uint8_t seed[SEED_BYTES];
+    bool seeded = getrandom(seed, sizeof seed, GRND_NONBLOCK) == (ssize_t)sizeof seed;
+    struct boot_config config = {
+        .ram = ram,
+        .cmdline = info->is_linux ? machine_cmdline(o) : o->params,
+        .initrds = sources,
+        .n_initrds = n,
+        .rsdp = tables_load(ram, cpus, phys_bits),
+        .rng_seed = seeded ? seed : NULL,
+        .rng_seed_size = sizeof seed,
+    };
+    char err[512];
+    if (!boot_load(p->boot, &config, state, err, sizeof err))
+        die("%s", err);
+    explicit_bzero(seed, sizeof seed);
+    free(archive);
+    free(sources);
+    boot_close(p->boot);
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The class list: every device that --device can add, one line each in guest/classes.c. A new device is its file and
+ * its line.
+ */
+#ifndef GUEST_CLASSES_H
+#define GUEST_CLASSES_H
+
+#include "mem/device.h"
+
+extern const struct device_class *const device_classes[]; /* NULL-ended */
+
+#endif

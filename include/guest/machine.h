@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The guest machine as a whole: from options to a board with vCPUs, through the run, to an exit status. The only unit
+ * that knows everybody; nothing below knows it.
+ *
+ *   machine_run():  check options -> open kernel and KVM -> RAM, spaces, devices -> initramfs, ACPI, boot_load ->
+ *                   vCPU threads -> the loop, until an end -> vCPUs stopped, output flushed, result written
+ *
+ * Threads: the caller's becomes the loop thread. The end may come from any thread (exit port, power-off, triple fault:
+ * a vCPU's; timeout, signal, status frame, panic on the console, `stop`: the loop's): machine_end() keeps the first under
+ * its own lock and lets the loop do the rest.
+ */
+#ifndef GUEST_MACHINE_H
+#define GUEST_MACHINE_H
+
+#include "kvm/host/opts.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum machine_console {
+    CONSOLE_SERIAL,
+    CONSOLE_NONE,
+};
+
+/* As given on the command line; filled in by the option table in guest/options.c. Zero is the default where nothing
+ * else is said. */
+struct machine_options {
+    const char *kernel; /* -k or the first word; NULL: looked for as lkvm does */
+    struct opt_list initrd;
+    const char *params; /* -p, joined */
+    uint64_t mem;       /* bytes; 0: 64 MiB * (cpus + 3), at most 80 % of the host's */
+    uint32_t cpus;      /* 0: all online host CPUs, as far as KVM goes */
+    struct opt_list devices;
+    struct opt_list networks;
+    const char *name; /* NULL: guest-PID */
+    int console;      /* enum machine_console */
+    const char *kernel_log;
+    uint64_t timeout; /* ns, 0: none */
+    const char *result;
+    bool nodefaults;
+    int loglevel; /* enum log_level */
+    const char *dev;
+    const char *hugetlbfs;
+    const char *mem_file;
+    bool mem_shared, mem_prealloc;
+    struct opt_list add;
+    struct opt_list module;
+    const char *modules_dir;
+    int rtc_base; /* index into the rtc's own words */
+
+    char **command; /* what stands after "--"; NULL: none */
+    int n_command;
+};
+
+/* The option table of `run` and its defaults; help, parsing and errors come from it. */
+extern const struct opt machine_option_table[];
+void machine_options_init(struct machine_options *o);
+
+/* Parses the words after `run`. NULL, or a sentence. */
+const char *machine_options_parse(int argc, char **argv, struct machine_options *o)
+    __attribute__((warn_unused_result));
+
+/* The kernel command line: the default one, then -p. `quiet` is whether nobody asked for the kernel's log: a command's
+ * run, whose log is there for warnings and worse only. Returns a string that lives as long as the process. */
+const char *machine_cmdline(const struct machine_options *o);
+
+/* Where lkvm would look for a kernel, the first that can be read; NULL: none. */
+const char *machine_find_kernel(void);
+
+/* Runs the guest and returns vmlet's exit status; does not return where the process has to die of a signal. die() for
+ * everything that is wrong before the first vCPU runs. */
+int machine_run(const struct machine_options *o);
+
+#endif
