@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Ports and standard streams: see include/guest/console.h.
+ *
+ * Output: a port's backend or the channel offers bytes to a sink, which takes what its stream takes; when the stream has room
+ * again, sink_room() lets both go on. Input: bytes from stdin wait in `input` until COM1 or the channel takes them.
+ */
+#include "guest/console.h"
+
+#include "devices/serial.h"
+#include "kvm/host/log.h"
+#include "kvm/host/loop.h"
+#include "kvm/host/stream.h"
+#include "kvm/host/term.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum {
+    OUTPUT_BYTES = 1 << 16,
+    INPUT_BYTES = 4096,
+};
+
+enum {
+    SINK_OUT = CHANNEL_STDOUT,
+    SINK_ERR = CHANNEL_STDERR,
+    SINK_FILE,
+    SINKS
+};
+
+struct sink {
+    struct console *console;
+    struct stream_out *stream; /* NULL: not in use */
+    const char *name;
+    int fd;
+};
+
+struct console {
+    struct console_config config;
+    struct serial_backend com1, com2;
+    struct channel *channel; /* NULL without a command */
+    struct watch watch;
+    struct sink sinks[SINKS];
+    struct sink *log; /* where COM1 goes; NULL: nowhere */
+
+    struct stream_in *in; /* NULL: stdin is not for the guest */
+    uint8_t input[INPUT_BYTES];
+    size_t input_len;
+    bool input_ended;
+    bool com1_open; /* RTS was seen */
+    struct term_escape escape;
+
+    struct loop_task check;     /* of drained */
+    void (*drained)(void *ctx); /* NULL: not asked for, or told */
+    char failed[128];
+};
+
+#define CONSOLE_OF(backend, member) ((struct console *)((char *)(backend)-offsetof(struct console, member)))
+
+/* ---- output */
+
+static bool idle(struct console *c)
+{
+    if (!serial_tx_idle(c->config.com1) || !serial_tx_idle(c->config.com2))
+        return false;
+    if (c->channel && !channel_drained(c->channel))
+        return false;
+    for (int i = 0; i < SINKS; i++)
+        if (c->sinks[i].stream && !stream_out_is_empty(c->sinks[i].stream))
+            return false;
+    return true;
+}
+
+static void check_drained(void *arg)
+{
+    struct console *c = arg;
+    void (*drained)(void *) = c->drained;
+    if (!drained)
+        return;
+    if (idle(c)) {
+        c->drained = NULL;
+        drained(c->config.ctx);
+        return;
+    }
+    for (int i = 0; i < SINKS; i++)
+        if (c->sinks[i].stream && !stream_out_is_empty(c->sinks[i].stream))
+            stream_out_notify_empty(c->sinks[i].stream);
+}
+
+static size_t sink_write(struct sink *s, const void *data, size_t n)
+{
+    if (s->console->drained)
+        loop_task_post(&s->console->check);
+    return stream_out_write(s->stream, data, n);
+}
+
+static void sink_room(void *arg)
+{
+    struct sink *s = arg;
+    struct console *c = s->console;
+    if (c->channel && s != &c->sinks[SINK_FILE]) {
+        channel_resume(c->channel, (enum channel_stream)(s - c->sinks));
+        serial_tx_ready(c->config.com2);
+    }
+    if (c->log == s)
+        serial_tx_ready(c->config.com1);
+    loop_task_post(&c->check);
+}
+
+static void sink_empty(void *arg)
+{
+    loop_task_post(&((struct sink *)arg)->console->check);
+}
+
+static void sink_error(void *arg, int error)
+{
+    struct sink *s = arg;
+    struct console *c = s->console;
+    if (error != EPIPE) {
+        warn("%s: %s: what the guest writes there is lost", s->name, strerror(error));
+        if (c->channel && s != &c->sinks[SINK_FILE])
+            snprintf(c->failed, sizeof c->failed, "%s: %s", s->name, strerror(error));
+    }
+    if (c->channel && s != &c->sinks[SINK_FILE])
+        channel_close_output(c->channel, (enum channel_stream)(s - c->sinks));
+    sink_room(s);
+}
+
+static const struct stream_out_ops sink_ops = {.room = sink_room, .empty = sink_empty, .error = sink_error};
+
+static bool sink_open(struct console *c, int i, int fd, const char *name)
+{
+    struct sink *s = &c->sinks[i];
+    if (s->stream)
+        return true;
+    *s = (struct sink){.console = c, .name = name, .fd = fd};
+    s->stream = stream_out_new(c->config.loop, fd, OUTPUT_BYTES, &sink_ops, s);
+    return s->stream != NULL;
+}
+
+static size_t com1_write(struct serial_backend *b, const uint8_t *data, size_t len)
+{
+    struct console *c = CONSOLE_OF(b, com1);
+    size_t n = c->log ? sink_write(c->log, data, len) : len;
+    watch_feed(&c->watch, data, n);
+    if (c->drained)
+        loop_task_post(&c->check);
+    return n;
+}
+
+static size_t com2_write(struct serial_backend *b, const uint8_t *data, size_t len)
+{
+    struct console *c = CONSOLE_OF(b, com2);
+    if (c->drained)
+        loop_task_post(&c->check);
+    return channel_rx(c->channel, data, len);
+}
+
+static size_t on_output(void *ctx, enum channel_stream stream, const void *bytes, size_t n)
+{
+    struct console *c = ctx;
+    return sink_write(&c->sinks[stream], bytes, n);
+}
+
+static void on_message(void *ctx, const char *text)
+{
+    (void)ctx;
+    warn("guest: init: %s", text);
+}
+
+/* ---- input */
+
+/* Hands over what waits in input, as far as the guest takes it. */
+static void input_push(struct console *c)
+{
+    size_t n = 0;
+    if (c->channel)
+        n = channel_stdin(c->channel, c->input, c->input_len);
+    else if (c->com1_open)
+        n = serial_rx(c->config.com1, c->input, c->input_len);
+    c->input_len -= n;
+    memmove(c->input, c->input + n, c->input_len);
+    if (c->channel && c->input_ended && !c->input_len)
+        channel_stdin_end(c->channel);
+}
+
+static void input_ready(void *arg)
+{
+    struct console *c = arg;
+    bool quit = false;
+    for (;;) {
+        uint8_t keys[256];
+        uint8_t *to = c->input + c->input_len;
+        size_t room = sizeof c->input - c->input_len, n;
+        if (!room) {
+            if (!c->config.terminal)
+                return; /* input_push() makes room, and then comes here */
+            to = keys;
+            room = sizeof keys;
+        }
+        n = stream_in_read(c->in, to, room);
+        if (!n)
+            break;
+        if (c->config.terminal)
+            n = term_escape_filter(&c->escape, to, n, &quit);
+        if (to != keys)
+            c->input_len += n;
+        input_push(c);
+    }
+    if (stream_in_ended(c->in)) {
+        c->input_ended = true;
+        input_push(c);
+    }
+    if (quit)
+        c->config.escape(c->config.ctx);
+}
+
+static void input_resume(struct console *c)
+{
+    if (!c->in)
+        return;
+    input_push(c);
+    input_ready(c);
+}
+
+static void com1_rx_ready(struct serial_backend *b)
+{
+    input_resume(CONSOLE_OF(b, com1));
+}
+
+static void com1_lines(struct serial_backend *b, bool dtr, bool rts, bool brk)
+{
+    struct console *c = CONSOLE_OF(b, com1);
+    (void)dtr, (void)brk;
+    if (!rts || c->com1_open)
+        return;
+    c->com1_open = true;
+    input_resume(c);
+}
+
+static void on_stdin_room(void *ctx)
+{
+    input_resume(ctx);
+}
+
+/* Frames for COM2, as many bytes as its receiver takes. */
+static void com2_pump(struct console *c)
+{
+    uint8_t buf[1024];
+    for (;;) {
+        size_t room = serial_rx_room(c->config.com2);
+        size_t n = channel_tx(c->channel, buf, room < sizeof buf ? room : sizeof buf);
+        if (!n)
+            return;
+        serial_rx(c->config.com2, buf, n); /* takes all: only this thread gives */
+    }
+}
+
+static void com2_rx_ready(struct serial_backend *b)
+{
+    com2_pump(CONSOLE_OF(b, com2));
+}
+
+static void on_tx_ready(void *ctx)
+{
+    com2_pump(ctx);
+}
+
+static void on_hello(void *ctx)
+{
+    struct console *c = ctx;
+    c->config.hello(c->config.ctx);
+    console_window_changed(c);
+}
+
+static void on_status(void *ctx, const struct channel_status *status)
+{
+    struct console *c = ctx;
+    c->config.status(c->config.ctx, status);
+}
+
+/* ---- set-up and end */
+
+static const struct serial_backend_ops com1_ops = {
+    .write = com1_write, .rx_ready = com1_rx_ready, .lines = com1_lines};
+static const struct serial_backend_ops com2_ops = {.write = com2_write, .rx_ready = com2_rx_ready};
+static const struct channel_ops channel_ops = {
+    .output = on_output,
+    .hello = on_hello,
+    .status = on_status,
+    .message = on_message,
+    .tx_ready = on_tx_ready,
+    .stdin_room = on_stdin_room,
+};
+
+static bool open_log(struct console *c, char *err, size_t err_size)
+{
+    const char *to = c->config.kernel_log;
+    if (!to)
+        to = c->config.command ? "stderr" : c->config.serial ? "stdout" : "none";
+    if (!strcmp(to, "none"))
+        return true;
+    int i = !strcmp(to, "stdout") ? SINK_OUT : !strcmp(to, "stderr") ? SINK_ERR : SINK_FILE;
+    int fd = i == SINK_OUT ? STDOUT_FILENO : STDERR_FILENO;
+    if (i == SINK_FILE) {
+        fd = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
+        if (fd < 0) {
+            snprintf(err, err_size, "--kernel-log %s: %s", to, strerror(errno));
+            return false;
+        }
+    }
+    c->log = &c->sinks[i];
+    return sink_open(c, i, fd, i == SINK_FILE ? to : i == SINK_OUT ? "standard output" : "standard error");
+}
+
+struct console *console_new(const struct console_config *config, char *err, size_t err_size)
+{
+    struct console *c = calloc(1, sizeof *c);
+    snprintf(err, err_size, "console: out of memory");
+    if (!c)
+        return NULL;
+    c->config = *config;
+    c->watch = (struct watch){.event = config->watch, .arg = config->ctx};
+    loop_task_init(config->loop, &c->check, check_drained, c);
+    c->com1.ops = &com1_ops;
+    c->com2.ops = &com2_ops;
+    serial_attach(config->com1, &c->com1);
+    if (!open_log(c, err, err_size))
+        return NULL;
+    if (config->command) {
+        c->channel = channel_new(&channel_ops, c);
+        if (!c->channel || !sink_open(c, SINK_OUT, STDOUT_FILENO, "standard output") ||
+            !sink_open(c, SINK_ERR, STDERR_FILENO, "standard error"))
+            return NULL;
+        serial_attach(config->com2, &c->com2);
+    }
+    if (config->command || config->serial) {
+        c->in = stream_in_new(config->loop, STDIN_FILENO, INPUT_BYTES, input_ready, c);
+        if (!c->in)
+            return NULL;
+        if (config->terminal)
+            term_raw(STDIN_FILENO);
+        stream_in_start(c->in);
+    }
+    return c;
+}
+
+void console_window_changed(struct console *c)
+{
+    uint16_t columns, rows;
+    if (c->channel && c->config.terminal && term_size(STDIN_FILENO, &columns, &rows))
+        channel_winsize(c->channel, rows, columns, 0, 0);
+}
+
+void console_drain(struct console *c, void (*done)(void *ctx))
+{
+    c->drained = done;
+    loop_task_post(&c->check);
+}
+
+const char *console_failed(const struct console *c)
+{
+    return c->failed[0] ? c->failed : NULL;
+}
+
+void console_free(struct console *c)
+{
+    term_restore();
+    loop_task_cancel(&c->check);
+    stream_in_free(c->in);
+    for (int i = 0; i < SINKS; i++)
+        stream_out_free(c->sinks[i].stream);
+    if (c->sinks[SINK_FILE].stream && close(c->sinks[SINK_FILE].fd) < 0)
+        warn("--kernel-log %s: %s", c->sinks[SINK_FILE].name, strerror(errno));
+    channel_free(c->channel);
+    free(c);
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+/* The answers on the control socket: see include/guest/control.h. One line of the table each. */
+#include "guest/control.h"
+
+#include "kvm/host/ctl.h"
+#include "mem/mtree.h"
+#include "mem/region.h"
+#include "mem/slots.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct control {
+    struct ctl *ctl;
+};
+
+static const char *do_mtree(void *arg, int argc, char **argv, FILE *out)
+{
+    if (argc > 1 || (argc && strcmp(argv[0], "-f")))
+        return "info mtree takes -f or nothing";
+    topology_take();
+    if (argc)
+        mtree_print_flat(out, slots_note, machine_slots(arg));
+    else
+        mtree_print(out);
+    topology_drop();
+    return NULL;
+}
+
+static const char *do_pause(void *arg, int argc, char **argv, FILE *out)
+{
+    (void)argc, (void)argv, (void)out;
+    return machine_pause(arg) ? NULL : "it is paused already";
+}
+
+static const char *do_resume(void *arg, int argc, char **argv, FILE *out)
+{
+    (void)argc, (void)argv, (void)out;
+    return machine_resume(arg) ? NULL : "it is not paused";
+}
+
+static const char *do_stop(void *arg, int argc, char **argv, FILE *out)
+{
+    (void)argc, (void)argv, (void)out;
+    machine_stop(arg, "vmlet stop");
+    return NULL;
+}
+
+static const struct {
+    const char *command, *help;
+    ctl_fn *fn;
+} answers[] = {
+    {"info mtree", "[-f]: the memory map as a tree, or flat", do_mtree },
+    {"pause",      "the CPUs stand still",                    do_pause },
+    {"resume",     "the CPUs go on",                          do_resume},
+    {"stop",       "the guest ends",                          do_stop  },
+};
+
+struct control *control_new(struct machine *m, struct loop *loop, const char *name, char *err,
+                            size_t err_size)
+{
+    struct control *c = calloc(1, sizeof *c);
+    char own[32];
+    const char *error = "control socket: out of memory";
+    snprintf(own, sizeof own, "guest-%ld", (long)getpid());
+    if (c)
+        c->ctl = ctl_new(loop, name ? name : own, &error);
+    if (!c || !c->ctl) {
+        snprintf(err, err_size, "%s", error);
+        free(c);
+        return NULL;
+    }
+    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++)
+        ctl_add(c->ctl, answers[i].command, answers[i].help, answers[i].fn, m);
+    return c;
+}
+
+void control_free(struct control *c)
+{
+    ctl_free(c->ctl);
+    free(c);
+}

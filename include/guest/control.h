@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a running guest answers on its control socket (kvm/host/ctl.h): info mtree [-f], pause, resume, stop. One table in
+ * guest/control.c. All of it on the loop thread.
+ */
+#ifndef GUEST_CONTROL_H
+#define GUEST_CONTROL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct control;
+struct ctl;
+struct loop;
+struct machine;
+
+/* Opens the socket under that name (NULL: guest-PID). NULL: err has a sentence. */
+struct control *control_new(struct machine *m, struct loop *loop, const char *name, char *err,
+                            size_t err_size) __attribute__((warn_unused_result));
+void control_free(struct control *c);
+
+/* --- what the machine lends to it (guest/machine.c) */
+struct slots;
+struct slots *machine_slots(struct machine *m);
+/* false: it was already so. */
+bool machine_pause(struct machine *m);
+bool machine_resume(struct machine *m);
+void machine_stop(struct machine *m, const char *detail);
+
+#endif
