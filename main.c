@@ -1,7 +1,206 @@
 // SPDX-License-Identifier: MIT
+/*
+ * The verbs. Each is a line of a table with what it takes and what it does; `help` and the errors come from the same
+ * lines. `run` makes a guest (guest/machine.h); the others talk to one that runs, over its control socket.
+ */
+#include "guest/classes.h"
+#include "guest/machine.h"
+#include "kvm/host/ctl.h"
 #include "kvm/host/log.h"
+#include "kvm/host/signals.h"
 
-int main(void)
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define VERSION "0.1"
+
+enum {
+    STATUS_USAGE = 125
+};
+
+struct verb {
+    const char *name, *args, *help;
+    int (*run)(const struct verb *verb, int argc, char **argv);
+};
+static const struct verb verbs[];
+static int verb_run(const struct verb *verb, int argc, char **argv);
+
+static int usage(const struct verb *verb, const char *error)
 {
-    die("no verb is built in yet");
+    warn("%s: %s (see `vmlet help %s`)", verb->name, error, verb->name);
+    return STATUS_USAGE;
+}
+
+/* `--device help` and `--device CLASS,help`: true when that was asked for and answered. */
+static bool device_help(const struct machine_options *o)
+{
+    for (size_t i = 0; i < o->devices.n; i++) {
+        const char *rest, *first = opts_first(o->devices.v[i], &rest);
+        const struct device_class *class = device_class_find(device_classes, first);
+        if (!strcmp(first, "help"))
+            device_class_print(device_classes, stdout);
+        else if (class && !strcmp(rest, "help"))
+            device_class_help(class, stdout);
+        else
+            continue;
+        return true;
+    }
+    return false;
+}
+
+static int print_help(const struct verb *verb)
+{
+    printf("usage: vmlet %s %s\n%s\n", verb->name, verb->args, verb->help);
+    if (verb->run == verb_run) {
+        putchar('\n');
+        opts_help(stdout, machine_option_table);
+    }
+    return 0;
+}
+
+static int verb_run(const struct verb *verb, int argc, char **argv)
+{
+    struct machine_options options;
+    machine_options_init(&options);
+    const char *error = machine_options_parse(argc, argv, &options);
+    if (error)
+        return usage(verb, error);
+    if (device_help(&options))
+        return 0;
+    log_set_level((enum log_level)options.loglevel);
+    return machine_run(&options);
+}
+
+static void print_guest(void *arg, const char *name, pid_t pid)
+{
+    (void)arg;
+    printf("%-20s %ld\n", name, (long)pid);
+}
+
+static int verb_list(const struct verb *verb, int argc, char **argv)
+{
+    (void)argv;
+    if (argc)
+        return usage(verb, "takes no arguments");
+    const char *error = ctl_list(print_guest, NULL);
+    if (error)
+        warn("%s", error);
+    return error != NULL;
+}
+
+/* Sends the verb and the words after the guest's name. */
+static int send(const struct verb *verb, const char *name, int argc, char **argv)
+{
+    const char *words[CTL_WORDS] = {verb->name};
+    if (argc > CTL_WORDS - 1)
+        return usage(verb, "too many words");
+    for (int i = 0; i < argc; i++)
+        words[1 + i] = argv[i];
+    const char *error = ctl_call(name, 1 + argc, words, stdout);
+    if (error)
+        warn("%s", error);
+    return error != NULL;
+}
+
+struct everybody {
+    const struct verb *verb;
+    int status;
+};
+
+static void send_each(void *arg, const char *name, pid_t pid)
+{
+    struct everybody *all = arg;
+    (void)pid;
+    all->status |= send(all->verb, name, 0, NULL);
+}
+
+/* To the guest named by the first word (or by lkvm's -n), or to all of them (lkvm's -a). */
+static int verb_send(const struct verb *verb, int argc, char **argv)
+{
+    struct everybody all = {verb, 0};
+    if (argc == 1 && (!strcmp(argv[0], "-a") || !strcmp(argv[0], "--all"))) {
+        const char *error = ctl_list(send_each, &all);
+        if (error)
+            warn("%s", error);
+        return all.status | (error != NULL);
+    }
+    if (argc && (!strcmp(argv[0], "-n") || !strcmp(argv[0], "--name")))
+        argc--, argv++;
+    if (!argc)
+        return usage(verb, "which guest? (`vmlet list` names them)");
+    return send(verb, argv[0], argc - 1, argv + 1);
+}
+
+static int verb_version(const struct verb *verb, int argc, char **argv)
+{
+    (void)verb, (void)argc, (void)argv;
+    puts("vmlet " VERSION);
+    return 0;
+}
+
+static const struct verb *verb_find(const char *name)
+{
+    for (const struct verb *v = verbs; v->name; v++)
+        if (!strcmp(v->name, name))
+            return v;
+    return NULL;
+}
+
+static void help(FILE *out)
+{
+    fprintf(out, "vmlet " VERSION ": a minimal virtual machine monitor for Linux guests on KVM\n\n");
+    for (const struct verb *v = verbs; v->name; v++)
+        fprintf(out, "  vmlet %-8s %-42s %s\n", v->name, v->args, v->help);
+    fprintf(out, "\n`vmlet help VERB` says more.\n");
+}
+
+static int verb_help(const struct verb *verb, int argc, char **argv)
+{
+    if (!argc) {
+        help(stdout);
+        return 0;
+    }
+    const struct verb *v = verb_find(argv[0]);
+    if (!v)
+        return usage(verb, opts_say("there is no verb `%s`", argv[0]));
+    return print_help(v);
+}
+
+static const struct verb verbs[] = {
+    {"run",                                                    "[options] [KERNEL] [-- COMMAND [ARG...]]", "boot a guest", verb_run},
+    {"list",                                          "", "the guests that run", verb_list},
+    {"info",                                                        "NAME mtree [-f]", "look into a guest: its memory map (-f: as it is seen)", verb_send},
+    {"pause",             "NAME | -a", "make a guest's CPUs stand still", verb_send},
+    {"resume",                                               "NAME | -a", "let them go on", verb_send},
+    {"stop",                                                   "NAME | -a", "end a guest", verb_send},
+    {"version", "", "which vmlet this is", verb_version},
+    {"help",                                                        "[VERB]", "this list, or what a verb takes", verb_help},
+    {0                                },
+};
+
+int main(int argc, char **argv)
+{
+    signals_block();
+    if (argc < 2) {
+        help(stderr);
+        return STATUS_USAGE;
+    }
+    const char *name = argv[1];
+    if (!strcmp(name, "--help") || !strcmp(name, "-h"))
+        name = "help";
+    if (!strcmp(name, "--version"))
+        name = "version";
+    const struct verb *v = verb_find(name);
+    if (!v) {
+        warn("%s: no such verb (see `vmlet help`)", name);
+        return STATUS_USAGE;
+    }
+    bool asked = argc > 2 && (!strcmp(argv[2], "--help") || !strcmp(argv[2], "-h"));
+    int status = asked ? print_help(v) : v->run(v, argc - 2, argv + 2);
+    if (fflush(stdout) == EOF && status == 0) {
+        warn("standard output: cannot be written");
+        status = STATUS_USAGE;
+    }
+    return status;
 }

@@ -1,0 +1,564 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The composition root: see include/guest/machine.h. What a machine consists of is written down here once, in
+ * platform[] and in the order of machine_build(); each part is its own unit's business.
+ */
+#include "guest/machine.h"
+
+#include "devices/platform.h"
+#include "devices/pm.h"
+#include "devices/serial.h"
+#include "guest/boot.h"
+#include "guest/classes.h"
+#include "guest/console.h"
+#include "guest/control.h"
+#include "guest/payload.h"
+#include "guest/result.h"
+#include "kvm/host/lock.h"
+#include "kvm/host/log.h"
+#include "kvm/host/loop.h"
+#include "kvm/host/signals.h"
+#include "kvm/host/term.h"
+#include "kvm/irq.h"
+#include "kvm/vcpu.h"
+#include "kvm/vm.h"
+#include "mem/access.h"
+#include "mem/device.h"
+#include "mem/kvm.h"
+#include "mem/ram.h"
+#include "mem/slots.h"
+#include "pci/bus.h"
+#include "pci/host.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysinfo.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MIB    (UINT64_C(1) << 20)
+#define MS     UINT64_C(1000000)
+#define SECOND (1000 * MS)
+
+#define PANIC_GRACE (3 * SECOND) /* after the panic line, for the trace and the reset that follow */
+#define FLUSH_GRACE SECOND       /* for output that nobody reads, when the run was ended from outside */
+#define HALT_FIRST  SECOND       /* see check_halted() */
+
+struct machine {
+    const struct machine_options *options;
+    uint64_t began; /* loop's clock, ns */
+
+    struct loop *loop;
+    struct vm *vm;
+    struct vcpus *vcpus;
+    struct irqs *irqs;
+    struct ram *ram;
+    struct region memory_root, io_root;
+    struct space memory, io;
+    struct slots *slots;
+    struct kvm_link link;
+    struct board board;
+    struct device *serial[SERIAL_PORTS], *pm;
+    struct console *console;
+    struct control *control;
+
+    struct lock end_lock; /* guards result until the loop has stopped */
+    struct result result;
+    struct loop_task ended;
+    struct loop_timer timeout, panic_grace, halt_check, flush_limit;
+    uint64_t halt_wait;
+    uint64_t paused_ns, paused_since; /* guest time; loop thread writes */
+    int signal;
+};
+
+static struct machine *the_machine; /* for hooks without an argument alone: one process, one guest */
+
+/* ---- the end: any thread */
+
+static void machine_end(struct machine *m, enum end_reason reason, int status, const char *detail)
+{
+    lock_take(&m->end_lock);
+    bool first = result_end(&m->result, reason, status, detail);
+    lock_drop(&m->end_lock);
+    if (first)
+        loop_task_post(&m->ended);
+}
+
+static void on_ended(void *arg)
+{
+    struct machine *m = arg;
+    vcpus_stop(m->vcpus);
+    loop_stop(m->loop);
+}
+
+static void on_board_end(void *ctx, enum board_end why, int status)
+{
+    static const enum end_reason reasons[] = {
+        [BOARD_POWEROFF] = END_POWEROFF,
+        [BOARD_REBOOT] = END_REBOOT,
+        [BOARD_EXIT] = END_EXITED,
+    };
+    struct machine *m = ctx;
+    if (why != BOARD_PANIC) {
+        machine_end(m, reasons[why], status, NULL);
+        return;
+    }
+    /* The panic device speaks up in the middle of the kernel's last words: let it finish them. */
+    lock_take(&m->end_lock);
+    result_panic(&m->result, "the guest's kernel reported a panic (pvpanic)");
+    lock_drop(&m->end_lock);
+    loop_timer_after(&m->panic_grace, PANIC_GRACE);
+}
+
+static void on_panic_grace(void *arg)
+{
+    struct machine *m = arg;
+    machine_end(m, END_HALTED, 0, NULL); /* which a panic noted before turns into END_PANIC */
+}
+
+static void on_watch(void *ctx, enum watch_event event, const char *line)
+{
+    struct machine *m = ctx;
+    if (event == WATCH_PANIC) {
+        lock_take(&m->end_lock);
+        result_panic(&m->result, line);
+        lock_drop(&m->end_lock);
+        loop_timer_after(&m->panic_grace, PANIC_GRACE);
+    } else if (event == WATCH_PANIC_END || event == WATCH_HALTED) {
+        machine_end(m, END_HALTED, 0, line);
+    }
+}
+
+static void on_timeout(void *arg)
+{
+    struct machine *m = arg;
+    char text[64];
+    snprintf(text, sizeof text, "the time was up after %.3g s", (double)m->options->timeout / (double)SECOND);
+    machine_end(m, END_TIMEOUT, 0, text);
+}
+
+/* Guests that halt with interrupts off for good make no exit that would tell. So vCPUs that have not left the kernel
+ * since the last look are looked at, first after a second, then after twice the time as before: a busy guest pays a glance
+ * at counters now and then, an idle one is disturbed ever more rarely, no one is disturbed for ever. */
+static void check_halted(void *arg)
+{
+    struct machine *m = arg;
+    if (!vcpus_paused(m->vcpus) && vcpus_all_halted(m->vcpus)) {
+        machine_end(m, END_HALTED, 0, "all CPUs are halted with interrupts off");
+        return;
+    }
+    m->halt_wait *= 2;
+    loop_timer_after(&m->halt_check, m->halt_wait);
+}
+
+static void on_signal(void *ctx, int signal)
+{
+    struct machine *m = ctx;
+    m->signal = signal;
+    machine_end(m, END_SIGNAL, signal, strsignal(signal));
+    loop_stop(m->loop); /* it may be the flush that is waited for */
+}
+
+static void on_window(void *ctx)
+{
+    struct machine *m = ctx;
+    if (m->console)
+        console_window_changed(m->console);
+}
+
+static void on_status(void *ctx, const struct channel_status *st)
+{
+    struct machine *m = ctx;
+    if (st->text[0])
+        warn("guest: %s", st->text);
+    machine_end(m, st->reason == CHANNEL_SIGNALED ? END_SIGNALED : END_EXITED, (int)st->status, st->text);
+}
+
+static void on_hello(void *ctx)
+{
+    struct machine *m = ctx;
+    m->result.boot_ms = (loop_now(m->loop) - m->began) / MS;
+}
+
+static void on_escape(void *ctx)
+{
+    machine_end(ctx, END_STOPPED, 0, "Ctrl-a x");
+}
+
+/* ---- what the control socket asks for */
+
+struct slots *machine_slots(struct machine *m)
+{
+    return m->slots;
+}
+
+bool machine_pause(struct machine *m)
+{
+    if (vcpus_paused(m->vcpus))
+        return false;
+    vcpus_pause(m->vcpus);
+    m->paused_since = loop_now(m->loop);
+    return true;
+}
+
+bool machine_resume(struct machine *m)
+{
+    if (!vcpus_paused(m->vcpus))
+        return false;
+    m->paused_ns += loop_now(m->loop) - m->paused_since;
+    m->paused_since = 0;
+    vcpus_resume(m->vcpus);
+    return true;
+}
+
+void machine_stop(struct machine *m, const char *detail)
+{
+    machine_end(m, END_STOPPED, 0, detail);
+}
+
+/* ---- what a vCPU leaves the kernel for: its own thread */
+
+static void on_pio(void *ctx, struct vcpu *vcpu, uint16_t port, bool write, unsigned size, unsigned count,
+                   void *data)
+{
+    struct machine *m = ctx;
+    uint8_t *item = data;
+    (void)vcpu;
+    for (; count; count--, item += size) {
+        if (write)
+            space_write(&m->io, port, size, item);
+        else
+            space_read(&m->io, port, size, item);
+    }
+}
+
+static void on_mmio(void *ctx, struct vcpu *vcpu, uint64_t gpa, bool write, unsigned size, void *data)
+{
+    struct machine *m = ctx;
+    (void)vcpu;
+    if (write)
+        space_write(&m->memory, gpa, size, data);
+    else
+        space_read(&m->memory, gpa, size, data);
+}
+
+static bool on_read_mem(void *ctx, uint64_t gpa, void *data, unsigned size)
+{
+    struct machine *m = ctx;
+    return dma_read(&m->memory, gpa, data, size);
+}
+
+static void on_stopped(void *ctx, struct vcpu *vcpu, const struct vcpu_stop *stop)
+{
+    static const enum end_reason reasons[] = {
+        [VCPU_STOP_TRIPLE_FAULT] = END_TRIPLE_FAULT,
+        [VCPU_STOP_KVM_ERROR] = END_KVM_ERROR,
+        [VCPU_STOP_HALTED] = END_HALTED,
+        [VCPU_STOP_SHUTDOWN] = END_POWEROFF,
+        [VCPU_STOP_RESET] = END_REBOOT,
+        [VCPU_STOP_CRASH] = END_PANIC,
+    };
+    struct machine *m = ctx;
+    (void)vcpu;
+    const char *truncated = stop->reason == VCPU_STOP_KVM_ERROR ? ram_truncated() : NULL;
+    if (truncated) {
+        warn("%s", truncated);
+        machine_end(m, END_SETUP, 0, truncated);
+        return;
+    }
+    lock_take(&m->end_lock);
+    bool news = m->result.reason == END_NONE && !m->result.panicked;
+    lock_drop(&m->end_lock);
+    if (news && (stop->reason == VCPU_STOP_TRIPLE_FAULT || stop->reason == VCPU_STOP_KVM_ERROR)) {
+        warn("%s", stop->why);
+        for (const char *line = stop->dump; *line;) {
+            int len = (int)strcspn(line, "\n");
+            warn("  %.*s", len, line);
+            line += len + (line[len] == '\n');
+        }
+    }
+    machine_end(m, reasons[stop->reason], 0, stop->why);
+}
+
+static const struct vcpu_ops vcpu_ops = {
+    .pio = on_pio,
+    .mmio = on_mmio,
+    .stopped = on_stopped,
+    .read_mem = on_read_mem,
+};
+
+/* ---- the board */
+
+static uint64_t wall_now(void *ctx)
+{
+    struct timespec ts;
+    (void)ctx;
+    clock_gettime(CLOCK_REALTIME, &ts);
+    return (uint64_t)ts.tv_sec * SECOND + (uint64_t)ts.tv_nsec;
+}
+
+/* Monotonic time less the time spent paused. Device code on vCPU threads runs only while not paused. */
+static uint64_t guest_now(void *ctx)
+{
+    struct machine *m = ctx;
+    uint64_t now = m->paused_since ? m->paused_since : loop_now(m->loop);
+    return now - m->paused_ns;
+}
+
+static uint64_t default_mem(unsigned cpus)
+{
+    struct sysinfo si;
+    uint64_t want = 64 * MIB * (cpus + 3);
+    if (sysinfo(&si) == 0) {
+        uint64_t most = (uint64_t)si.totalram * si.mem_unit / 5 * 4;
+        if (want > most)
+            want = most & ~(MIB - 1);
+    }
+    return want;
+}
+
+static struct ram *build_ram(const struct machine_options *o, unsigned cpus)
+{
+    char err[512];
+    struct ram_opts opts = {
+        .size = (o->mem ? o->mem : default_mem(cpus)) & ~(uint64_t)(RAM_PAGE - 1),
+        .kind = o->hugetlbfs    ? RAM_HUGETLBFS
+                : o->mem_file   ? RAM_FILE
+                : o->mem_shared ? RAM_MEMFD
+                                : RAM_ANON,
+        .path = o->hugetlbfs ? o->hugetlbfs : o->mem_file,
+        .prealloc = o->mem_prealloc,
+    };
+    struct ram *ram = ram_new(&opts, err, sizeof err);
+    if (!ram)
+        die("%s", err);
+    return ram;
+}
+
+static struct device *device_or_die(struct machine *m, const struct device_class *class, const char *options)
+{
+    char err[512];
+    struct device *dev = device_new(&m->board, class, NULL, options, err, sizeof err);
+    if (!dev)
+        die("%s", err);
+    return dev;
+}
+
+static void build_devices(struct machine *m)
+{
+    static const char *const serial_index[SERIAL_PORTS] = {"index=0", "index=1", "index=2", "index=3"};
+    char err[512];
+    for (unsigned i = 0; i < SERIAL_PORTS; i++)
+        m->serial[i] = device_or_die(m, &serial_class, serial_index[i]);
+    device_or_die(m, &pci_host_class, NULL);
+    device_or_die(m, &rtc_class, NULL);
+    device_or_die(m, &i8042_class, NULL);
+    m->pm = device_or_die(m, &pm_class, NULL);
+    device_or_die(m, &reset_class, NULL);
+    device_or_die(m, &pvpanic_class, NULL);
+    const struct opt_list *list = &m->options->devices;
+    for (size_t i = 0; i < list->n; i++)
+        if (!device_add(&m->board, device_classes, list->v[i], err, sizeof err))
+            die("%s", err);
+}
+
+static void build_board(struct machine *m, unsigned phys_bits)
+{
+    char err[512];
+    region_init_container(&m->memory_root, "system", REGION_ALL);
+    region_init_container(&m->io_root, "io", 0x10000);
+    space_init(&m->memory, &m->memory_root, "memory");
+    space_init(&m->io, &m->io_root, "I/O");
+    m->board = (struct board){
+        .memory = &m->memory,
+        .io = &m->io,
+        .mem_root = &m->memory_root,
+        .io_root = &m->io_root,
+        .irqs = m->irqs,
+        .loop = m->loop,
+        .wall = {wall_now,  NULL},
+        .guest = {guest_now, m   },
+        .end = on_board_end,
+        .end_ctx = m,
+        .devices_tail = &m->board.devices,
+    };
+    transaction_begin();
+    ram_map(m->ram, &m->memory_root);
+    build_devices(m);
+    if (!pci_bus_place(m->board.pci, m->ram->size, phys_bits, err, sizeof err))
+        die("%s", err);
+    transaction_commit();
+}
+
+/* ---- the run */
+
+static void write_result(struct machine *m)
+{
+    m->result.time_ms = (loop_now(m->loop) - m->began) / MS;
+    if (m->options->result) {
+        const char *error = result_file_write(m->options->result, &m->result);
+        if (error)
+            warn("%s", error);
+    }
+}
+
+static void on_die(const char *message)
+{
+    struct machine *m = the_machine;
+    if (!m || m->result.reason != END_NONE)
+        return;
+    result_end(&m->result, END_SETUP, 0, message);
+    write_result(m);
+}
+
+/* In a signal handler, just before the process ends with 125: RAM lies on a file that somebody made shorter. No lock, since
+ * its holder may be the very thread; nothing here allocates. */
+static void on_bus_error(const char *sentence)
+{
+    on_die(sentence);
+    term_restore();
+}
+
+static void on_drained(void *ctx)
+{
+    struct machine *m = ctx;
+    loop_stop(m->loop);
+}
+
+/* Runs the loop until the guest's output is out. A command's bytes are waited for as long as somebody may take them (and
+ * the time is not up); where the run was ended from outside, that is a second. */
+static void flush(struct machine *m)
+{
+    enum end_reason reason = m->result.reason;
+    bool forced = reason == END_TIMEOUT || reason == END_SIGNAL || reason == END_STOPPED;
+    console_drain(m->console, on_drained);
+    loop_timer_init(m->loop, &m->flush_limit, on_drained, m);
+    if (forced)
+        loop_timer_after(&m->flush_limit, FLUSH_GRACE);
+    else if (m->options->timeout)
+        loop_timer_set(&m->flush_limit, m->began + m->options->timeout);
+    loop_run(m->loop);
+    loop_timer_cancel(&m->flush_limit);
+    const char *failed = console_failed(m->console);
+    if (failed && m->result.reason == END_EXITED && m->result.status == 0) {
+        m->result.reason = END_SETUP; /* success is not the truth when the command's output is lost */
+        snprintf(m->result.detail, sizeof m->result.detail, "%s", failed);
+    }
+}
+
+static void boot_cpu(struct machine *m, const struct boot_state *s)
+{
+    struct vcpu_boot boot = {.mode = s->mode == BOOT_LONG64 ? VCPU_LONG64 : VCPU_PROTECTED32};
+    boot.rip = s->rip, boot.rsp = s->rsp, boot.rflags = s->rflags;
+    boot.rax = s->rax, boot.rbx = s->rbx, boot.rsi = s->rsi, boot.rdi = s->rdi;
+    boot.cr0 = s->cr0, boot.cr3 = s->cr3, boot.cr4 = s->cr4, boot.efer = s->efer;
+    boot.gdt_base = s->gdt_base, boot.gdt_limit = s->gdt_limit;
+    boot.cs = BOOT_CS, boot.ds = BOOT_DS;
+    int rc = vcpu_set_boot(vcpus_get(m->vcpus, 0), &boot);
+    if (rc < 0)
+        die("vCPU 0: initial registers: %s", strerror(-rc));
+}
+
+static unsigned cpu_count(const struct machine_options *o, struct vm *vm)
+{
+    unsigned most = vm_max_vcpus(vm);
+    if (o->cpus > most)
+        die("--cpus %u: KVM here gives a guest at most %u", o->cpus, most);
+    if (o->cpus)
+        return o->cpus;
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    return online < 1 ? 1 : (unsigned long)online > most ? most : (unsigned)online;
+}
+
+static const struct signals_ops signals_ops = {.end = on_signal, .window_changed = on_window};
+
+int machine_run(const struct machine_options *o)
+{
+    static struct machine machine;
+    struct machine *m = &machine;
+    char err[512];
+
+    *m = (struct machine){.options = o, .result = {.command = o->command != NULL}, .halt_wait = HALT_FIRST};
+    lock_init(&m->end_lock, LOCK_LOOP, "end");
+    m->loop = loop_new(NULL);
+    if (!m->loop)
+        die("event loop: %s", strerror(errno));
+    m->began = loop_now(m->loop);
+    the_machine = m;
+    log_set_die_hook(on_die);
+    if (o->result) {
+        const char *error = result_file_check(o->result);
+        if (error)
+            die("%s", error);
+    }
+    if (!signals_watch(m->loop, &signals_ops, m))
+        die("signals: %s", strerror(errno));
+
+    struct payload payload;
+    payload_open(&payload, o);
+    m->vm = vm_open(o->dev, err, sizeof err);
+    if (!m->vm)
+        die("%s", err);
+    unsigned cpus = cpu_count(o, m->vm);
+    ram_set_bus_hook(on_bus_error);
+    m->ram = build_ram(o, cpus);
+    m->irqs = irqs_kvm(m->vm);
+    if (!m->irqs)
+        die("interrupts: out of memory");
+    loop_task_init(m->loop, &m->ended, on_ended, m);
+    loop_timer_init(m->loop, &m->timeout, on_timeout, m);
+    loop_timer_init(m->loop, &m->panic_grace, on_panic_grace, m);
+    loop_timer_init(m->loop, &m->halt_check, check_halted, m);
+    unsigned phys_bits = payload.narrow ? 32 : vm_phys_bits(m->vm);
+    build_board(m, phys_bits);
+    m->vcpus = vcpus_new(m->vm, cpus, &vcpu_ops, m, err, sizeof err);
+    if (!m->vcpus)
+        die("%s", err);
+    m->link = (struct kvm_link){m->vm, m->vcpus};
+    m->slots = slots_new_kvm(&m->memory, &m->link);
+    ioevents_new_kvm(&m->memory, &m->io, &m->link);
+    struct boot_state start;
+    payload_load(&payload, m->ram, cpus, phys_bits, &start);
+    boot_cpu(m, &start);
+
+    m->console = console_new(
+        &(struct console_config){
+            .loop = m->loop,
+            .com1 = m->serial[0],
+            .com2 = m->serial[1],
+            .command = o->command != NULL,
+            .serial = o->console == CONSOLE_SERIAL,
+            .terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO),
+            .kernel_log = o->kernel_log,
+            .watch = on_watch,
+            .hello = on_hello,
+            .status = on_status,
+            .escape = on_escape,
+            .ctx = m,
+        },
+        err, sizeof err);
+    if (!m->console)
+        die("%s", err);
+    m->control = control_new(m, m->loop, o->name, err, sizeof err);
+    if (!m->control)
+        die("%s", err);
+    if (o->timeout)
+        loop_timer_set(&m->timeout, m->began + o->timeout);
+    loop_timer_after(&m->halt_check, m->halt_wait);
+    debug("%.2f ms from the start to the first vCPU", (double)(loop_now(m->loop) - m->began) / (double)MS);
+    if (!vcpus_start(m->vcpus, err, sizeof err))
+        die("%s", err);
+
+    loop_run(m->loop);
+
+    vcpus_join(m->vcpus);
+    control_free(m->control);
+    flush(m);
+    console_free(m->console);
+    write_result(m);
+    int status = result_status(&m->result);
+    if (m->signal)
+        signal_die(m->signal);
+    return status;
+}
