@@ -25,6 +25,18 @@ static _Thread_local struct hit cache[CACHE_SLOTS];
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
+/* In the epoch: fills the cache entry, or returns NULL. */
+static __attribute__((noinline)) const struct range *search(const struct view *v, struct hit *h,
+                                                            uint64_t addr)
+{
+    const struct range *r = view_find(v, addr);
+    if (!r)
+        return NULL;
+    h->generation = v->generation;
+    h->range = *r;
+    return &h->range;
+}
+
 /* The result is this thread's; the next find() may overwrite it. */
 static inline const struct range *find(const struct space *s, uint64_t addr)
 {
@@ -32,17 +44,11 @@ static inline const struct range *find(const struct space *s, uint64_t addr)
     /* seq_cst: see epoch_enter() */
     const struct view *v = atomic_load_explicit(&s->view, memory_order_seq_cst);
     struct hit *h = &cache[v->slot % CACHE_SLOTS];
-    if (likely(h->generation == v->generation && addr - h->range.first <= h->range.last - h->range.first)) {
-        epoch_leave();
-        return &h->range;
-    }
-    const struct range *r = view_find(v, addr);
-    if (r) {
-        h->generation = v->generation;
-        h->range = *r;
-    }
+    const struct range *r = &h->range;
+    if (unlikely(h->generation != v->generation || addr - r->first > r->last - r->first))
+        r = search(v, h, addr);
     epoch_leave();
-    return r ? &h->range : NULL;
+    return r;
 }
 
 /* --- bytes */
@@ -117,7 +123,7 @@ static inline bool register_size(unsigned len)
     return len == 1 || len == 2 || len == 4 || len == 8;
 }
 
-static bool refuse(struct region *r)
+static __attribute__((noinline)) bool refuse(struct region *r)
 {
     atomic_fetch_add_explicit(&r->refused, 1, memory_order_relaxed);
     return false;
@@ -144,7 +150,8 @@ static inline void region_unlock(const struct region *r)
 }
 
 /* Bytes of a wide access to byte-wide ports, under one hold of the lock. */
-static bool split_write(struct region *r, uint64_t offset, unsigned len, const uint8_t *data)
+static __attribute__((noinline)) bool split_write(struct region *r, uint64_t offset, unsigned len,
+                                                  const uint8_t *data)
 {
     region_lock(r);
     for (unsigned i = 0; i < len && i <= region_last(r) - offset; i++)
@@ -153,7 +160,8 @@ static bool split_write(struct region *r, uint64_t offset, unsigned len, const u
     return true;
 }
 
-static bool split_read(struct region *r, uint64_t offset, unsigned len, uint8_t *data)
+static __attribute__((noinline)) bool split_read(struct region *r, uint64_t offset, unsigned len,
+                                                 uint8_t *data)
 {
     memset(data, 0xff, len);
     region_lock(r);
@@ -200,7 +208,8 @@ static inline bool io_read(struct region *r, uint64_t offset, unsigned len, void
 /* Signals the ioeventfd that this write matches. Inside the epoch, which makes region_ioeventfd_remove() wait for us
  * before its caller closes the fd; a write to an eventfd that is not full does not block, and a full one has been
  * signalled. */
-static bool signal_eventfd(const struct space *s, uint64_t addr, unsigned len, const void *data)
+static __attribute__((noinline)) bool signal_eventfd(const struct space *s, uint64_t addr, unsigned len,
+                                                     const void *data)
 {
     uint64_t value = 0, one = 1;
     bool known = load(data, len, &value), signalled = false;
@@ -231,7 +240,8 @@ static bool signal_eventfd(const struct space *s, uint64_t addr, unsigned len, c
 
 /* --- RAM */
 
-static bool memory_write(struct region *r, uint64_t offset, unsigned len, const void *data)
+static __attribute__((noinline)) bool memory_write(struct region *r, uint64_t offset, unsigned len,
+                                                   const void *data)
 {
     uint64_t room = r->size - offset;
     size_t n = len < room ? len : room;
@@ -240,7 +250,7 @@ static bool memory_write(struct region *r, uint64_t offset, unsigned len, const 
     return true;
 }
 
-static bool memory_read(struct region *r, uint64_t offset, unsigned len, void *data)
+static __attribute__((noinline)) bool memory_read(struct region *r, uint64_t offset, unsigned len, void *data)
 {
     uint64_t room = r->size - offset;
     size_t n = len < room ? len : room;
