@@ -4,6 +4,7 @@
 #include "mem/ram.h"
 
 #include "kvm/host/log.h"
+#include "kvm/host/term.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -66,6 +67,7 @@ static void on_bus_error(int sig, siginfo_t *info, void *context)
     uint64_t offset;
     struct ram *ram = ram_of(info->si_addr, &offset);
     (void)context;
+    term_restore();
     if (!ram || ram->fd < 0) { /* not ours: it happens again on return, and ends the process */
         signal(sig, SIG_DFL);
         return;

@@ -4,6 +4,7 @@
 #include "kvm/host/log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +21,7 @@ enum {
 static enum log_level log_level = LOG_LEVEL_WARNING;
 static void (*die_hook)(const char *message);
 static _Atomic uint64_t guest_bugs;
+static _Atomic uint64_t lost; /* messages for which there was no room */
 
 void log_set_level(enum log_level level)
 {
@@ -37,13 +39,13 @@ uint64_t log_guest_bugs(void)
 }
 
 /* Formats into line as `vmlet: …\n` and returns the length with the newline. */
-static size_t format(char line[LINE_MAX_BYTES], const char *prefix, const char *fmt, va_list ap)
+static size_t format(char *line, size_t size, const char *prefix, const char *fmt, va_list ap)
 {
-    int head = snprintf(line, LINE_MAX_BYTES, "vmlet: %s", prefix);
-    int body = vsnprintf(line + head, LINE_MAX_BYTES - (size_t)head, fmt, ap);
+    int head = snprintf(line, size, "vmlet: %s", prefix);
+    int body = vsnprintf(line + head, size - (size_t)head, fmt, ap);
     size_t len = (size_t)head + (body > 0 ? (size_t)body : 0);
-    if (len > LINE_MAX_BYTES - 2)
-        len = LINE_MAX_BYTES - 2;
+    if (len > size - 2)
+        len = size - 2;
     for (size_t i = 0; i < len; i++)
         if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
             line[i] = '?';
@@ -52,11 +54,29 @@ static size_t format(char line[LINE_MAX_BYTES], const char *prefix, const char *
     return len + 1;
 }
 
+/* Whether a line can be written without waiting. A pipe that says POLLOUT has room for PIPE_BUF bytes, and a line is shorter;
+ * a reader who went to sleep must not put the loop or a vCPU to sleep too. */
+static bool has_room(void)
+{
+    struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
+    return poll(&p, 1, 0) != 0; /* an error is for write() to find */
+}
+
 static void put(const char *prefix, const char *fmt, va_list ap)
 {
     char line[LINE_MAX_BYTES];
     int saved = errno;
-    size_t len = format(line, prefix, fmt, ap);
+    if (!has_room()) {
+        atomic_fetch_add_explicit(&lost, 1, memory_order_relaxed);
+        errno = saved;
+        return;
+    }
+    uint64_t n = atomic_exchange_explicit(&lost, 0, memory_order_relaxed);
+    size_t head =
+        n ? (size_t)snprintf(line, sizeof line, "vmlet: %llu messages lost: nobody read standard error\n",
+                             (unsigned long long)n)
+          : 0;
+    size_t len = head + format(line + head, sizeof line - head, prefix, fmt, ap);
     if (write(STDERR_FILENO, line, len) < 0) {
         /* nobody left to tell */
     }
@@ -68,7 +88,7 @@ void die(const char *fmt, ...)
     char line[LINE_MAX_BYTES];
     va_list ap;
     va_start(ap, fmt);
-    size_t len = format(line, "", fmt, ap);
+    size_t len = format(line, sizeof line, "", fmt, ap);
     va_end(ap);
     if (write(STDERR_FILENO, line, len) < 0) {
         /* the status still says it */

@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* The loop really runs here: a stream's thread is outside of any fake clock. One callback stops it. */
@@ -465,4 +466,36 @@ TEST(stream_in_freed_while_it_waits)
     stream_out_free(NULL);
     close(p[0]), close(p[1]);
     loop_free(c.loop);
+}
+
+static void closed_standard(int closed, int *errors)
+{
+    fflush(stdout);
+    int status;
+    pid_t pid = fork();
+    CHECK(pid >= 0);
+    if (!pid) {
+        char c = 0;
+        for (int fd = 0; fd < 3; fd++)
+            if (closed & (1 << fd))
+                close(fd);
+        stream_reserve_standard();
+        int next = open("/dev/null", O_RDWR), good = 0;
+        if (next < 3)
+            _exit(100);
+        for (int fd = 0; fd < 3; fd++)
+            good |= (fd ? write(fd, "", 0) : read(fd, &c, 1)) < 0 && errno == EBADF ? 1 << fd : 0;
+        _exit(good);
+    }
+    CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
+    *errors = WEXITSTATUS(status);
+}
+
+TEST(S3_closed_standard_descriptors_stay_closed)
+{
+    for (int closed = 0; closed < 8; closed++) {
+        int errors;
+        closed_standard(closed, &errors);
+        CHECK_EQ(errors & closed, closed);
+    }
 }

@@ -21,6 +21,10 @@
 #include <stdint.h>
 #include "kvm/host/loop.h"
 
+/* First thing in main(): fills descriptors 0, 1 and 2 where they are closed, with something that fails as a closed one does
+ * (EBADF for 0's reader and 1's and 2's writer), so that no file we open becomes somebody's standard output. */
+void stream_reserve_standard(void);
+
 /* --- Out ----------------------------------------------------------------------------------------------------------- */
 
 struct stream_out;
