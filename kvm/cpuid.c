@@ -258,10 +258,10 @@ void cpuid_fill(struct kvm_cpuid2 *c, const struct cpuid_config *config)
                 fixes[j].fix(&f, &c->entries[i]);
 }
 
-struct kvm_cpuid2 *cpuid_supported(int dev)
+static struct kvm_cpuid2 *ask(int dev)
 {
     for (uint32_t n = 128; n <= 4096; n *= 2) {
-        struct kvm_cpuid2 *c = calloc(1, sizeof *c + (n + CPUID_ROOM) * sizeof c->entries[0]);
+        struct kvm_cpuid2 *c = calloc(1, sizeof *c + n * sizeof c->entries[0]);
         if (!c)
             return NULL;
         c->nent = n;
@@ -276,13 +276,18 @@ struct kvm_cpuid2 *cpuid_supported(int dev)
     return NULL;
 }
 
-unsigned vm_phys_bits(const struct vm *vm)
+const struct kvm_cpuid2 *cpuid_supported(struct vm *vm)
 {
-    unsigned bits = 36; /* what every CPU with long mode has, where KVM does not say */
-    struct kvm_cpuid2 *c = cpuid_supported(vm->dev);
-    const struct kvm_cpuid_entry2 *sizes = c ? find(c, LEAF_EXT_SIZES) : NULL;
-    if (sizes)
-        bits = sizes->eax & 0xff;
-    free(c);
-    return bits;
+    if (!vm->supported)
+        vm->supported = ask(vm->dev);
+    return vm->supported;
+}
+
+unsigned vm_phys_bits(struct vm *vm)
+{
+    const struct kvm_cpuid2 *c = cpuid_supported(vm);
+    for (uint32_t i = 0; c && i < c->nent; i++)
+        if (c->entries[i].function == LEAF_EXT_SIZES)
+            return c->entries[i].eax & 0xff;
+    return 36; /* what every CPU with long mode has, where KVM does not say */
 }

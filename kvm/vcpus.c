@@ -20,12 +20,12 @@ enum {
 static const char *set_cpuid(struct vcpu *vcpu, const struct kvm_cpuid2 *supported)
 {
     struct vm *vm = vcpu->all->vm;
-    size_t size = sizeof *supported + (supported->nent + CPUID_ROOM) * sizeof supported->entries[0];
+    size_t size = sizeof *supported + supported->nent * sizeof supported->entries[0];
     struct cpuid_config config = {.index = vcpu->index,
                                   .count = vcpu->all->n,
                                   .tsc_khz = vm_tsc_khz(vm),
                                   .tsc_deadline = vm->tsc_deadline};
-    struct kvm_cpuid2 *c = malloc(size);
+    struct kvm_cpuid2 *c = malloc(size + CPUID_ROOM * sizeof c->entries[0]);
     if (!c)
         return "memory for CPUID";
     memcpy(c, supported, size);
@@ -70,10 +70,9 @@ struct vcpus *vcpus_new(struct vm *vm, unsigned n, const struct vcpu_ops *ops, v
         return NULL;
     }
     struct vcpus *vcpus = calloc(1, sizeof *vcpus + n * sizeof vcpus->vcpu[0]);
-    struct kvm_cpuid2 *supported = cpuid_supported(vm->dev);
+    const struct kvm_cpuid2 *supported = cpuid_supported(vm);
     if (!vcpus || !supported) {
         snprintf(err, err_size, "KVM_GET_SUPPORTED_CPUID: %s", strerror(errno));
-        free(supported);
         free(vcpus);
         return NULL;
     }
@@ -96,11 +95,9 @@ struct vcpus *vcpus_new(struct vm *vm, unsigned n, const struct vcpu_ops *ops, v
             continue;
         snprintf(err, err_size, "vCPU %u: %s: %s%s", i, failed, strerror(errno),
                  errno == EMFILE ? " (raise `ulimit -n`)" : "");
-        free(supported);
         vcpus_free(vcpus);
         return NULL;
     }
-    free(supported);
     if (vm->coalesced_page)
         vcpus->ring = (void *)((char *)vcpus->vcpu[0].run + (size_t)vm->coalesced_page * VM_PAGE);
     return vcpus;

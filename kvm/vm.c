@@ -233,6 +233,7 @@ void vm_close(struct vm *vm)
         close(vm->fd);
     if (vm->dev >= 0)
         close(vm->dev);
+    free(vm->supported);
     free(vm);
 }
 

@@ -52,7 +52,7 @@ struct vcpu_ops {
                 void *data);
     /* A memory access that no slot takes: size 1 to 8, not only powers of two. */
     void (*mmio)(void *ctx, struct vcpu *vcpu, uint64_t gpa, bool write, unsigned size, void *data);
-    /* This vCPU cannot go on. It waits for vcpus_stop() or vcpus_reset() afterwards; the others still run.
+    /* This vCPU cannot go on. It waits for vcpus_stop() afterwards; the others still run.
      * stop is the callee's until it returns. */
     void (*stopped)(void *ctx, struct vcpu *vcpu, const struct vcpu_stop *stop);
     /* Guest RAM for the code bytes in a report; false: not RAM. May be NULL. */

@@ -52,7 +52,7 @@ unsigned vm_max_slots(const struct vm *vm);
 /* 4.55 KVM_GET_TSC_KHZ of the guest; 0 when KVM does not say. Known after vcpus_new(). */
 unsigned vm_tsc_khz(const struct vm *vm);
 /* The guest's physical address width, as its CPUID will say (leaf 0x80000008). */
-unsigned vm_phys_bits(const struct vm *vm);
+unsigned vm_phys_bits(struct vm *vm);
 
 /* --- memslots (4.35 KVM_SET_USER_MEMORY_REGION). size 0 deletes. Changes of gpa or size need a deletion
  * first; of flags alone need none (read-only cannot be changed in place: EINVAL). Deleting is visible to

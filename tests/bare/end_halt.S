@@ -4,7 +4,7 @@
 // status: 123
 // result: ^reason=halted$
 // seconds: 30
-#include "bare.h"
+#include "bare.inc"
 1:  cli
     hlt
     jmp 1b

@@ -3,6 +3,6 @@
 // status: 123
 // err: KVM cannot emulate an instruction.* at RIP 0xd0000000
 // result: ^reason=kvm-error$
-#include "bare.h"
+#include "bare.inc"
     mov $0xd0000000, %eax
     jmp *%eax

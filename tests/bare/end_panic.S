@@ -2,7 +2,7 @@
 // pvpanic: the guest says that it panicked, and stops.
 // status: 123
 // result: ^reason=panic$
-#include "bare.h"
+#include "bare.inc"
     mov $0x505, %edx
     in %dx, %al
     step

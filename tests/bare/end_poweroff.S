@@ -2,7 +2,7 @@
 // ACPI S5 by the PM block at 0x600: PM1a control at 0x604. The sleep type is what DSDT says; the payload takes it from
 // there as an operating system does: it looks for the name _S5_.
 // result: ^reason=poweroff$
-#include "bare.h"
+#include "bare.inc"
     mov $0xe0000, %esi
 1:  step
     cmpl $0x5f35535f, (%esi) /* "_S5_" */

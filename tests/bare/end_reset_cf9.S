@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Reset by port 0xcf9.
 // result: ^reason=reboot$
-#include "bare.h"
+#include "bare.inc"
     mov $0xcf9, %edx
     mov $2, %al
     out %al, %dx

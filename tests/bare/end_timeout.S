@@ -5,6 +5,6 @@
 // status: 124
 // result: ^reason=timeout$
 // seconds: 6
-#include "bare.h"
+#include "bare.inc"
 1:  pause
     jmp 1b

@@ -3,6 +3,6 @@
 // args: --device exit --timeout 1
 // status: 124
 // seconds: 6
-#include "bare.h"
+#include "bare.inc"
 1:  in $0x80, %al
     jmp 1b

@@ -4,7 +4,7 @@
 // status: 124
 // result: ^reason=timeout$
 // seconds: 10
-#include "bare.h"
+#include "bare.inc"
     mov $0xff, %al           /* PICs: all masked, so that the PIT wakes nobody */
     out %al, $0x21
     out %al, $0xa1

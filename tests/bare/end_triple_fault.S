@@ -5,7 +5,7 @@
 // err: CR0
 // result: ^reason=triple-fault$
 // result: ^source=vmlet$
-#include "bare.h"
+#include "bare.inc"
     lidt nothing
     ud2
 nothing:

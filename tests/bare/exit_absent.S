@@ -3,5 +3,5 @@
 // args: --nodefaults
 // status: 123
 // result: ^reason=halted$
-#include "bare.h"
+#include "bare.inc"
     pass

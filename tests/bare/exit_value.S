@@ -4,7 +4,7 @@
 // result: ^status=42$
 // result: ^source=guest$
 // result: ^reason=exited$
-#include "bare.h"
+#include "bare.inc"
     mov $0xffffff2a, %eax
     mov $EXIT_PORT, %edx
     out %eax, %dx

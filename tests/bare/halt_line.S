@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // HLT ends by a line: COM1's transmitter interrupt, IRQ 4, by way of the PIC.
-#include "bare.h"
+#include "bare.inc"
     lgdt gdtr
     ljmp $0x10, $1f
 1:  movl $(0x10 << 16), %eax

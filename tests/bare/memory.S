@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // RAM from 1 MiB to its end can be written and holds what was written; above it reads are all ones, writes are dropped.
-#include "bare.h"
+#include "bare.inc"
     step                     /* 1: one word in each MiB from 5 up */
     mov $0x500000, %edi
 1:  mov %edi, (%edi)

@@ -3,7 +3,7 @@
 // args: --device exit -p "alpha beta" -i "$WORK/one" -i "$WORK/two"
 // file: one first
 // file: two second!
-#include "bare.h"
+#include "bare.inc"
     step                     /* 1: the magic */
     cmp $0x2badb002, %eax
     fail_if ne

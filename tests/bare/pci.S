@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The host bridge by both mechanisms: same words, every size; a function that is not there reads as ones.
-#include "bare.h"
+#include "bare.inc"
     step                     /* 1: mechanism 1 is there: the address latch reads back */
     mov $0xcf8, %edx
     mov $0x80000000, %eax

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Ports that nobody has read as ones in every width; a register that is there keeps a byte, by single and by string I/O.
-#include "bare.h"
+#include "bare.inc"
     step                     /* 1 */
     mov $0x1234, %edx
     xor %eax, %eax

@@ -2,7 +2,7 @@
 // What goes to COM1 goes to standard output: polled byte by byte, and by a string.
 // out: ^first line$
 // out: ^second line$
-#include "bare.h"
+#include "bare.inc"
     mov $text, %esi
     mov $COM1, %edx
 1:  add $5, %edx             /* line status: transmitter empty */

@@ -2,7 +2,7 @@
 // INIT and SIPI to all others: each CPU comes up once, with an APIC ID of its own; the status is how many there are.
 // args: --device exit -c 4
 // status: 4
-#include "bare.h"
+#include "bare.inc"
     movl $0x1ff, LAPIC + 0xf0
     mov $trampoline, %esi    /* to 0x8000, the SIPI's vector 8 */
     mov $0x8000, %edi
