@@ -209,15 +209,6 @@ static bool open_hugetlbfs(struct ram *ram, const char *path, char *err, size_t 
                  in_words(ram->size, size), in_words(ram->page_size, page));
         return false;
     }
-    if (ram->size / ram->page_size > fs.f_bfree) {
-        snprintf(err, err_size,
-                 "%s: hugetlbfs %s: %llu pages of %s are free, %llu needed (raise vm.nr_hugepages, or use a "
-                 "smaller "
-                 "-m)",
-                 ram->name, path, (unsigned long long)fs.f_bfree, in_words(ram->page_size, page),
-                 (unsigned long long)(ram->size / ram->page_size));
-        return false;
-    }
     snprintf(name, sizeof name, "%s/vmlet-XXXXXX", path);
     ram->fd = mkostemp(name, O_CLOEXEC);
     if (ram->fd >= 0)
@@ -245,6 +236,30 @@ static bool open_kind(struct ram *ram, const struct ram_opts *o, char *err, size
 
 /* --- mapping */
 
+static void too_little(const struct ram *ram, char *err, size_t err_size)
+{
+    char want[32], page[32], path[96];
+    unsigned long long free_pages = 0;
+    if (ram->kind != RAM_HUGETLBFS) {
+        snprintf(err, err_size, "%s: %s: %s (the host has too little memory free: use a smaller -m)",
+                 ram->name, in_words(ram->size, want), strerror(ENOMEM));
+        return;
+    }
+    snprintf(path, sizeof path, "/sys/kernel/mm/hugepages/hugepages-%llukB/free_hugepages",
+             (unsigned long long)(ram->page_size >> 10));
+    FILE *f = fopen(path, "re");
+    if (f) {
+        if (fscanf(f, "%llu", &free_pages) != 1)
+            free_pages = 0;
+        fclose(f);
+    }
+    snprintf(err, err_size,
+             "%s: hugetlbfs: %llu pages of %s are needed, and %llu are free (raise vm.nr_hugepages, or use a "
+             "smaller -m)",
+             ram->name, (unsigned long long)(ram->size / ram->page_size), in_words(ram->page_size, page),
+             free_pages);
+}
+
 /* Addresses are reserved first, with room to align and for the guards, and the block is mapped into the middle. */
 static bool map(struct ram *ram, char *err, size_t err_size)
 {
@@ -263,8 +278,10 @@ static bool map(struct ram *ram, char *err, size_t err_size)
     int flags = MAP_FIXED | (ram->fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED);
     void *host = mmap((void *)at, ram->size, PROT_READ | PROT_WRITE, flags, ram->fd, 0);
     if (host == MAP_FAILED) {
-        snprintf(err, err_size, "%s: %s: %s%s", ram->name, in_words(ram->size, want), strerror(errno),
-                 errno == ENOMEM ? " (the host has too little memory free: use a smaller -m)" : "");
+        if (errno == ENOMEM)
+            too_little(ram, err, err_size);
+        else
+            snprintf(err, err_size, "%s: %s: %s", ram->name, in_words(ram->size, want), strerror(errno));
         return false;
     }
     ram->host = host;

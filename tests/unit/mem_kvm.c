@@ -64,11 +64,11 @@ static void on_mmio(void *ctx, struct vcpu *vcpu, uint64_t gpa, bool write, unsi
 {
     struct board *b = ctx;
     (void)vcpu;
-    topology_take();
+    epoch_enter();
     const struct range *r = view_find(atomic_load(&b->memory.view), gpa);
     if (r && r->region->host)
         atomic_fetch_add(&b->ram_exits, 1);
-    topology_drop();
+    epoch_leave();
     if (write)
         space_write(&b->memory, gpa, size, data);
     else

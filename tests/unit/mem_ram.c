@@ -167,6 +167,41 @@ TEST(L6_ram_path_that_is_no_file)
     CHECK(!make(RAM_HUGETLBFS, 2 * MIB, "/nonexistent", false));
 }
 
+/* Where a hugetlbfs is mounted and has pages free; NULL: nowhere. */
+static const char *hugetlbfs(uint64_t *page)
+{
+    static char path[256];
+    char line[1024];
+    FILE *f = fopen("/proc/mounts", "re");
+    bool found = false;
+    while (f && !found && fgets(line, sizeof line, f))
+        found = sscanf(line, "%*s %255s hugetlbfs", path) == 1 && strstr(line, " hugetlbfs ");
+    if (f)
+        fclose(f);
+    struct stat st;
+    *page = found && stat(path, &st) == 0 ? (uint64_t)st.st_blksize : 0;
+    return *page ? path : NULL;
+}
+
+TEST(ram_on_hugetlbfs)
+{
+    uint64_t page;
+    const char *path = hugetlbfs(&page);
+    if (!path)
+        SKIP("no hugetlbfs is mounted");
+    struct ram *ram = make(RAM_HUGETLBFS, page, path, true);
+    if (!ram) {
+        CHECK(strstr(err, "are free"));
+        SKIP("hugetlbfs has no page free");
+    }
+    CHECK_EQ(ram->page_size, page);
+    CHECK_EQ((uintptr_t)ram->host % page, 0);
+    memset(ram->host, 1, page);
+    ram_free(ram);
+    CHECK(!make(RAM_HUGETLBFS, page + RAM_PAGE, path, false) && strstr(err, "no multiple"));
+    CHECK(!make(RAM_HUGETLBFS, page << 20, path, false) && strstr(err, "are free"));
+}
+
 /* --- a truncated file ends the process with 125 and a sentence */
 
 static int hook_fd;
