@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysinfo.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -114,40 +115,41 @@ static const char *in_words(uint64_t size, char text[32])
     return text;
 }
 
-/* Bytes of a line of /proc/meminfo; 0 when it is not there. */
-static uint64_t meminfo(const char *key)
+/* Bytes of memory that can be had now, swap included; 0 when the kernel does not say. */
+static uint64_t available(void)
 {
     char line[128];
-    unsigned long long kib = 0;
+    unsigned long long kib, sum = 0;
     FILE *f = fopen("/proc/meminfo", "re");
     if (!f)
         return 0;
     while (fgets(line, sizeof line, f))
-        if (!strncmp(line, key, strlen(key)) && sscanf(line + strlen(key), ": %llu", &kib) == 1)
-            break;
+        if (sscanf(line, "MemAvailable: %llu", &kib) == 1 || sscanf(line, "SwapFree: %llu", &kib) == 1)
+            sum += kib;
     fclose(f);
-    return (uint64_t)kib << 10;
+    return (uint64_t)sum << 10;
 }
 
 /* Memory that is promised lazily must at least exist; what is wanted at once must be free. */
 static bool enough(const struct ram_opts *o, const char *name, char *err, size_t err_size)
 {
     char want[32], have[32];
-    uint64_t total = meminfo("MemTotal") + meminfo("SwapTotal");
-    uint64_t free_now = meminfo("MemAvailable") + meminfo("SwapFree");
+    struct sysinfo si;
     if (o->kind != RAM_ANON && o->kind != RAM_MEMFD)
         return true;
-    if (total && o->size > total) {
+    uint64_t total = sysinfo(&si) == 0 ? ((uint64_t)si.totalram + si.totalswap) * si.mem_unit : UINT64_MAX;
+    if (o->size > total) {
         snprintf(err, err_size,
                  "%s: %s are more than the %s of memory and swap that the host has (use a smaller -m)", name,
                  in_words(o->size, want), in_words(total >> 20 << 20, have));
         return false;
     }
-    if (o->prealloc && free_now && o->size > free_now) {
+    uint64_t now = o->prealloc ? available() : 0;
+    if (now && o->size > now) {
         snprintf(err, err_size,
                  "%s: %s cannot be preallocated: the host has %s available (use a smaller -m, or do not "
                  "preallocate)",
-                 name, in_words(o->size, want), in_words(free_now >> 20 << 20, have));
+                 name, in_words(o->size, want), in_words(now >> 20 << 20, have));
         return false;
     }
     return true;

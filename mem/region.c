@@ -21,7 +21,6 @@
 static struct lock topology = LOCK_INITIALIZER(LOCK_TOPOLOGY, "topology");
 static _Thread_local unsigned topology_depth;
 static unsigned transaction_depth;
-static bool committing;
 static uint64_t last_mark;   /* the newest walk's number */
 static uint64_t change_mark; /* of the walks of changed() since the tree last grew */
 
@@ -42,7 +41,7 @@ void transaction_begin(void)
 {
     lock_assert_below(LOCK_COALESCED, "transaction_begin");
     topology_take();
-    assert(!committing); /* listeners must not change the map */
+    assert(!listeners_running); /* they must not change the map */
     if (transaction_depth++ == 0)
         change_mark = ++last_mark;
 }
@@ -50,11 +49,8 @@ void transaction_begin(void)
 void transaction_commit(void)
 {
     assert(topology_depth > 0 && transaction_depth > 0);
-    if (--transaction_depth == 0) {
-        committing = true;
+    if (--transaction_depth == 0)
         space_update_changed();
-        committing = false;
-    }
     topology_drop();
 }
 

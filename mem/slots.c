@@ -38,7 +38,7 @@ struct slots {
     struct list table;            /* by gpa */
     struct list dels, adds, logs; /* of the open transaction */
     uint32_t *free_ids;
-    uint32_t n_free_ids, next_id;
+    uint32_t n_free_ids, free_room, next_id;
     bool log_global;
     struct slots_stats stats;
 };
@@ -99,13 +99,14 @@ static struct slot *table_find(const struct slots *s, uint64_t gpa, uint64_t siz
 static bool table_reserve(struct slots *s)
 {
     uint32_t n = s->table.n + 1;
-    if (n > s->table.room || n > s->dels.room) {
-        if (!reserve(&s->table, n) || !reserve(&s->dels, s->table.room))
-            return false;
+    if (!reserve(&s->table, n) || !reserve(&s->dels, n))
+        return false;
+    if (s->free_room < s->table.room) {
         uint32_t *grown = realloc(s->free_ids, s->table.room * sizeof *grown);
         if (!grown)
             return false;
         s->free_ids = grown;
+        s->free_room = s->table.room;
     }
     return true;
 }

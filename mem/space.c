@@ -21,6 +21,7 @@ static const struct view empty_view = {.generation = UINT64_MAX}; /* 0 is what a
 static struct space *spaces;
 static uint32_t n_spaces;
 static unsigned global_users;
+bool listeners_running;
 
 #define TELL(l, callback, ...)                                                                               \
     do {                                                                                                     \
@@ -205,6 +206,7 @@ static void update(struct space *s)
     }
     s->changed = false;
     new->slot = old->slot;
+    listeners_running = true;
     for (EACH(l, s))
         TELL(l, begin);
     bool fds_gone = tell_hooks_gone(s, old, new);
@@ -214,6 +216,7 @@ static void update(struct space *s)
     tell_hooks_new(s, old, new);
     for (EACH(l, s))
         TELL(l, commit);
+    listeners_running = false;
     retire(old);
     if (fds_gone)
         epoch_wait(); /* their owners may close them now: no write to them is under way */
@@ -324,6 +327,7 @@ void listener_register(struct space *s, struct listener *l)
     *(l->prev ? &l->prev->next : &s->first_listener) = l;
     *(l->next ? &l->next->prev : &s->last_listener) = l;
 
+    listeners_running = true;
     TELL(l, begin);
     if (global_users)
         TELL(l, log_global_start);
@@ -337,6 +341,7 @@ void listener_register(struct space *s, struct listener *l)
     for (uint32_t i = 0; i < v->n_zones; i++)
         TELL(l, coalesced_add, &v->zones[i]);
     TELL(l, commit);
+    listeners_running = false;
     topology_drop();
 }
 
@@ -345,6 +350,7 @@ void listener_unregister(struct listener *l)
     struct space *s = l->space;
     topology_take();
     const struct view *v = current(s);
+    listeners_running = true;
     TELL(l, begin);
     for (uint32_t i = 0; i < v->n_zones; i++)
         TELL(l, coalesced_del, &v->zones[i]);
@@ -358,6 +364,7 @@ void listener_unregister(struct listener *l)
     if (global_users)
         TELL(l, log_global_stop);
     TELL(l, commit);
+    listeners_running = false;
     *(l->prev ? &l->prev->next : &s->first_listener) = l->next;
     *(l->next ? &l->next->prev : &s->last_listener) = l->prev;
     l->space = NULL;

@@ -140,6 +140,7 @@ void log_global_stop(void);
 /* --- inside mem/ and for tests: renders root anew, NULL when there is no memory. Topology lock held. */
 struct view *view_render(const struct region *root);
 void view_free(struct view *v);
+extern bool listeners_running; /* callbacks are being called; topology lock */
 /* at the outermost commit */
 void space_mark_changed(struct space *s);
 void space_update_changed(void);
