@@ -9,6 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum {
+    WARNINGS = 10, /* a guest can move its BARs as often as it likes */
+};
+
 struct half {
     struct listener listener;
     struct ioevents *owner;
@@ -19,6 +23,7 @@ struct ioevents {
     struct half memory, io;
     const struct ioevents_ops *ops;
     void *ctx;
+    unsigned refused;
     struct ioevents *next;
 };
 
@@ -48,7 +53,7 @@ static void on_eventfd_add(struct listener *l, const struct view_eventfd *e)
 {
     struct half *h = half_of(l);
     int error = tell_eventfd(h, e, true);
-    if (error < 0)
+    if (error < 0 && h->owner->refused++ < WARNINGS)
         warn("%s: ioeventfd of %u bytes at %s 0x%llx: %s (its writes take the slow way)", e->region->name,
              e->e.size, h->pio ? "port" : "address", (unsigned long long)e->addr, strerror(-error));
 }
@@ -64,7 +69,7 @@ static void on_zone_add(struct listener *l, const struct view_zone *z)
     if (!h->owner->ops->zone)
         return;
     int error = h->owner->ops->zone(h->owner->ctx, h->pio, z->first, z->last - z->first + 1, true);
-    if (error < 0 && error != -EOPNOTSUPP)
+    if (error < 0 && error != -EOPNOTSUPP && h->owner->refused++ < WARNINGS)
         warn("%s: coalescing at %s 0x%llx: %s (its writes exit one by one)", z->region->name,
              h->pio ? "port" : "address", (unsigned long long)z->first, strerror(-error));
     if (error == 0)

@@ -14,6 +14,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum {
+    WARNINGS = 10, /* of a kind; a guest can move its BARs as often as it likes */
+};
+
 struct slot {
     uint64_t gpa, size;
     uint8_t *host;
@@ -40,6 +44,8 @@ struct slots {
     uint32_t *free_ids;
     uint32_t n_free_ids, free_room, next_id;
     bool log_global;
+    bool missing; /* some range got no slot, because KVM or the host refused: */
+    bool retry;   /* the next commit tries again */
     struct slots_stats stats;
 };
 
@@ -159,7 +165,8 @@ static bool next_piece(const struct slots *s, const struct range *r, uint64_t *a
 
 static void failed(struct slots *s, const char *what, const struct slot *x, int e)
 {
-    s->stats.failures++;
+    if (s->stats.failures++ >= WARNINGS)
+        return;
     warn("KVM slot %u: %s 0x%llx bytes at 0x%llx: %s", x->id, what, (unsigned long long)x->size,
          (unsigned long long)x->gpa, strerror(-e));
 }
@@ -229,6 +236,7 @@ static void add_slot(struct slots *s, struct slot *x)
     else
         e = s->ops->set(s->ctx, x->id, x->flags, x->gpa, x->size, x->host);
     if (e < 0) { /* served by exits, which mark what they write */
+        s->missing = true;
         free(x->bitmap);
         failed(s, "adding", x, e);
         return;
@@ -247,6 +255,8 @@ static void on_begin(struct listener *l)
 {
     struct slots *s = slots_of(l);
     s->dels.n = s->adds.n = s->logs.n = 0;
+    s->retry = s->missing;
+    s->missing = false;
 }
 
 static void on_del(struct listener *l, const struct range *r)
@@ -265,8 +275,22 @@ static void on_add(struct listener *l, const struct range *r)
     struct slots *s = slots_of(l);
     EACH_PIECE(s, r, x)
     {
-        if (!append(&s->adds, &x))
+        if (!append(&s->adds, &x)) {
+            s->missing = true;
             failed(s, "no memory for", &x, -ENOMEM);
+        }
+    }
+}
+
+static void on_nop(struct listener *l, const struct range *r)
+{
+    struct slots *s = slots_of(l);
+    if (!s->retry)
+        return;
+    EACH_PIECE(s, r, x)
+    {
+        if (!table_find(s, x.gpa, x.size) && !append(&s->adds, &x))
+            s->missing = true;
     }
 }
 
@@ -438,6 +462,7 @@ static const struct listener_ops listener_ops = {
     .begin = on_begin,
     .region_del = on_del,
     .region_add = on_add,
+    .region_nop = on_nop,
     .log_start = on_log,
     .log_stop = on_log,
     .commit = on_commit,

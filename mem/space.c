@@ -15,6 +15,7 @@
 
 enum {
     CACHE_SLOTS = 4, /* as in access.c */
+    WARNINGS = 10,   /* a guest can move its BARs as often as it likes */
 };
 
 static const struct view empty_view = {.generation = UINT64_MAX}; /* 0 is what an unused cache entry has */
@@ -201,7 +202,9 @@ static void update(struct space *s)
     const struct view *old = current(s);
     struct view *new = view_render(s->root);
     if (!new) {
-        warn("space %s: no memory for a new view; the map stays as it was", s->name);
+        static unsigned told;
+        if (told++ < WARNINGS)
+            warn("space %s: no memory for a new view; the map stays as it was", s->name);
         return; /* still marked: the next commit tries again */
     }
     s->changed = false;

@@ -11,7 +11,8 @@
  * logs dirty pages is synced before it is deleted, and for that, too, they are held: a page written between
  * the two would be lost. The log flag alone changes in place.
  *
- * When KVM refuses a slot (none free, …) that is a warning; the range is then served by exits.
+ * When KVM refuses a slot (none free, …) that is a warning (ten at most); the range is then served by exits, and each
+ * later commit tries again.
  *
  * Everything runs on the committing thread with the topology lock held.
  * Source: Linux Documentation/virt/kvm/api.rst, 4.35 KVM_SET_USER_MEMORY_REGION, 4.8 KVM_GET_DIRTY_LOG, 4.117
