@@ -6,9 +6,10 @@
  * posters one pays, and none when the loop is awake. The eventfd is watched edge-triggered and therefore
  * never read.
  *
- * Timers are an intrusive pairing heap: set and cancel need no memory and cannot fail. What is due, or
+ * What is due, or
  * posted, when a pass begins is first moved to a list of that pass and then run one by one, so a callback
  * that arms itself again for now waits for the next pass, and a cancel finds its object wherever it is. */
+#include "timer_heap.h"
 #include "kvm/host/loop.h"
 #include "kvm/host/lock.h"
 #include "kvm/host/log.h"
@@ -29,7 +30,7 @@ enum {
 
 enum timer_state {
     TIMER_IDLE,
-    TIMER_HEAP, /* in the heap: child_ = first child, next_ = right sibling, prev_ = left sibling or parent */
+    TIMER_HEAP, /* in the heap */
     TIMER_DUE,  /* in the list of this pass: next_, prev_ */
 };
 
@@ -257,51 +258,6 @@ static bool always_wanted(const struct loop *loop)
 /* --- Timers: a pairing heap
  * ---------------------------------------------------------------------------------------- */
 
-static struct loop_timer *heap_merge(struct loop_timer *a, struct loop_timer *b)
-{
-    if (!a)
-        return b;
-    if (!b)
-        return a;
-    if (b->deadline < a->deadline) {
-        struct loop_timer *t = a;
-        a = b;
-        b = t;
-    }
-    b->prev_ = a;
-    b->next_ = a->child_;
-    if (b->next_)
-        b->next_->prev_ = b;
-    a->child_ = b;
-    a->next_ = a->prev_ = NULL;
-    return a;
-}
-
-/* Two passes: pairs from the left, then all of them from the right. Iterative: a list of children can be
- * long. */
-static struct loop_timer *heap_merge_list(struct loop_timer *list)
-{
-    struct loop_timer *pairs = NULL;
-    while (list) {
-        struct loop_timer *a = list, *b = a->next_, *rest = b ? b->next_ : NULL;
-        a->next_ = a->prev_ = NULL;
-        if (b)
-            b->next_ = b->prev_ = NULL;
-        a = heap_merge(a, b);
-        a->next_ = pairs;
-        pairs = a;
-        list = rest;
-    }
-    struct loop_timer *root = NULL;
-    while (pairs) {
-        struct loop_timer *next = pairs->next_;
-        pairs->next_ = NULL;
-        root = heap_merge(root, pairs);
-        pairs = next;
-    }
-    return root;
-}
-
 /* Takes t out of whatever it is in. */
 static void timer_unlink(struct loop *loop, struct loop_timer *t)
 {
@@ -313,19 +269,7 @@ static void timer_unlink(struct loop *loop, struct loop_timer *t)
         if (t->next_)
             t->next_->prev_ = t->prev_;
     } else if (t->state_ == TIMER_HEAP) {
-        struct loop_timer *children = t->child_;
-        t->child_ = NULL;
-        if (t == loop->heap) {
-            loop->heap = heap_merge_list(children);
-        } else {
-            if (t->prev_->child_ == t)
-                t->prev_->child_ = t->next_;
-            else
-                t->prev_->next_ = t->next_;
-            if (t->next_)
-                t->next_->prev_ = t->prev_;
-            loop->heap = heap_merge(loop->heap, heap_merge_list(children));
-        }
+        timer_heap_take(&loop->heap, t);
     }
     t->state_ = TIMER_IDLE;
     t->next_ = t->prev_ = NULL;
@@ -346,7 +290,7 @@ void loop_timer_set(struct loop_timer *t, uint64_t deadline)
         if (deadline != LOOP_NEVER) {
             t->deadline = deadline;
             t->state_ = TIMER_HEAP;
-            loop->heap = heap_merge(loop->heap, t);
+            timer_heap_put(&loop->heap, t);
             /* Only a new earliest deadline shortens the sleep; a later one may leave a wake-up too many, not
              * too few. */
             if (loop->heap == t)
