@@ -246,11 +246,23 @@ static bool add_named(struct cpio *c, const char *spec, struct initramfs_error *
 
 /* ---- all together ---- */
 
+/* Folders that init mounts something over: what the archive has there cannot be seen. */
+static bool is_mounted_over(const char *folder)
+{
+    static const char *const tops[] = {"/proc", "/sys", "/dev"};
+    for (size_t i = 0; i < sizeof tops / sizeof tops[0]; i++) {
+        size_t n = strlen(tops[i]);
+        if (!strncmp(folder, tops[i], n) && (folder[n] == '/' || !folder[n]))
+            return true;
+    }
+    return false;
+}
+
 static bool write_command_file(struct cpio *c, const struct initramfs_spec *spec, const char *program,
                                bool install, char *const *modules)
 {
     char *here = spec->cwd ? NULL : getcwd(NULL, 0);
-    const char *folder = spec->cwd ? spec->cwd : here ? here : "/";
+    const char *folder = spec->cwd ? spec->cwd : here && !is_mounted_over(here) ? here : "/";
     struct command_file f = {
         .flags = (spec->pty ? COMMAND_PTY : 0) | (spec->pty && spec->pty_stderr ? COMMAND_PTY_STDERR : 0) |
                  (install ? COMMAND_BUSYBOX_INSTALL : 0),

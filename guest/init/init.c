@@ -75,7 +75,7 @@ static void serve(int line_fd, const char *file)
         if (!cmd.argc) {
             say(text, "", "");
             line_log(text);
-            setup_power_off();
+            setup_end(END_POWER_OFF);
         }
     }
     pump_failed(line_fd, &child, &cmd, (uint32_t)value, text);
@@ -86,7 +86,7 @@ static _Noreturn void serve_nobody(const char *why)
 {
     say("COM2 (ttyS1): ", why,
         ": vmlet cannot be told anything (8250.nr_uarts=2 or more, or a kernel with a serial driver)");
-    setup_power_off();
+    setup_end(END_POWER_OFF);
 }
 
 int init_main(int argc, char **argv, char **envp)
@@ -113,5 +113,5 @@ int init_main(int argc, char **argv, char **envp)
     if (fd < 0)
         serve_nobody(why);
     serve(fd, COMMAND_FILE);
-    setup_power_off();
+    setup_end(END_POWER_OFF);
 }

@@ -276,7 +276,7 @@ static void tell_status(uint32_t reason, uint32_t value, const char *text)
 static void tell_end(void)
 {
     if (!pump.cmd->argc)
-        setup_power_off();
+        setup_end(END_POWER_OFF);
     int signal = pump.status & 0x7f;
     if (signal)
         tell_status(STATUS_SIGNALED, (uint32_t)signal, pump.status & 0x80 ? "core dumped" : "");
@@ -286,9 +286,19 @@ static void tell_end(void)
 
 /* ---- the loop ---- */
 
-static void on_child(int signal)
+static volatile enum ending asked_to_end;
+
+static void on_signal(int signal)
 {
-    (void)signal; /* it is enough that ppoll() comes back */
+    /* What busybox's and sysvinit's halt, poweroff and reboot send to process 1, and the kernel for Ctrl-Alt-Del. SIGCHLD has
+     * done its work when ppoll() comes back. */
+    static const enum ending endings[] = {[SIG_USR1] = END_HALT,
+                                          [SIG_USR2] = END_POWER_OFF,
+                                          [SIG_TERM] = END_RESTART,
+                                          [SIG_INT] = END_RESTART,
+                                          [SIG_CHLD] = 0};
+    if (endings[signal])
+        asked_to_end = endings[signal];
 }
 
 __asm__(".globl signal_return\n"
@@ -304,10 +314,14 @@ void pump_signals(void)
         unsigned long flags;
         void (*restorer)(void);
         uint64_t mask;
-    } child = {on_child, 0x04000000 /* SA_RESTORER */, signal_return, 0},
+    } handle = {on_signal, 0x04000000 /* SA_RESTORER */, signal_return, 0},
       ignore = {(void (*)(int))1, 0, NULL, 0};
-    static const uint64_t blocked = 1ull << (SIG_CHLD - 1); /* but in ppoll() */
-    SYS(rt_sigaction, SIG_CHLD, &child, NULL, sizeof child.mask);
+    static const uint8_t handled[] = {SIG_CHLD, SIG_USR1, SIG_USR2, SIG_TERM, SIG_INT};
+    uint64_t blocked = 0; /* but in ppoll() */
+    for (size_t i = 0; i < (SYS(getpid) == 1 ? sizeof handled : 1); i++) {
+        SYS(rt_sigaction, handled[i], &handle, NULL, sizeof handle.mask);
+        blocked |= 1ull << (handled[i] - 1);
+    }
     SYS(rt_sigaction, SIG_PIPE, &ignore, NULL, sizeof ignore.mask);
     SYS(rt_sigprocmask, 0 /* SIG_BLOCK */, &blocked, NULL, sizeof blocked);
 }
@@ -346,13 +360,13 @@ static bool deadlines(void)
     if (pump.kill_at && !pump.ended && now_ms() >= pump.kill_at) {
         pump.kill_at = 0;
         if (!pump.cmd->argc && pump.in_guest)
-            setup_power_off();
+            setup_end(END_POWER_OFF);
         send_signal(SIG_KILL);
         SYS(kill, -pump.child->pid, SIG_KILL);
     }
     if (pump.told && now_ms() >= pump.off_at) {
         if (pump.in_guest)
-            setup_power_off();
+            setup_end(END_POWER_OFF);
         return false;
     }
     return true;
@@ -373,6 +387,10 @@ static void run(void)
 {
     for (;;) {
         struct pollfd fds[4];
+        if (asked_to_end) {
+            SYS(kill, -1, SIG_TERM);
+            setup_end(asked_to_end);
+        }
         reap();
         if (pump.ended && !pump.told && drained())
             tell_end();

@@ -140,10 +140,15 @@ int setup_line(const char **why)
     return (int)fd;
 }
 
-_Noreturn void setup_power_off(void)
+_Noreturn void setup_end(enum ending how)
 {
+    static const unsigned commands[] = {
+        [END_POWER_OFF] = LINUX_REBOOT_CMD_POWER_OFF,
+        [END_RESTART] = LINUX_REBOOT_CMD_RESTART,
+        [END_HALT] = LINUX_REBOOT_CMD_HALT,
+    };
     SYS(sync);
-    SYS(reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2, LINUX_REBOOT_CMD_POWER_OFF, 0);
+    SYS(reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2, commands[how], 0);
     SYS(reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2, LINUX_REBOOT_CMD_RESTART, 0);
     for (;;)
         SYS(pause);

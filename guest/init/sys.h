@@ -17,6 +17,8 @@
 enum {
     SIG_INT = 2,
     SIG_KILL = 9,
+    SIG_USR1 = 10,
+    SIG_USR2 = 12,
     SIG_PIPE = 13,
     SIG_TERM = 15,
     SIG_CHLD = 17,
@@ -71,7 +73,13 @@ void setup_hostname(const char *name);
 /* The line to vmlet, raw; -1 and *why when there is none. */
 int setup_line(const char **why);
 /* Ends the machine. */
-_Noreturn void setup_power_off(void);
+enum ending {
+    END_NOT,
+    END_POWER_OFF,
+    END_RESTART,
+    END_HALT,
+};
+_Noreturn void setup_end(enum ending how);
 
 /* command.c */
 struct command {
@@ -116,6 +124,6 @@ void pump_run(int line_fd, struct child *child, const struct command *cmd);
 /* The same when there is no command to serve: tells STATUS_FAILED. */
 void pump_failed(int line_fd, struct child *child, const struct command *cmd, uint32_t value,
                  const char *text);
-void pump_signals(void); /* SIGCHLD wakes the pump */
+void pump_signals(void); /* SIGCHLD wakes the pump; as process 1 also what `poweroff` and its like send */
 
 #endif
