@@ -560,7 +560,8 @@ static const char *shadow_init(struct serial *s)
     region_init_rom_io(&s->shadow_region, "serial0.shadow", s->shadow, 0, RAM_PAGE, &ops, s, &s->dev.lock,
                        &s->dev);
     shadow_update(s);
-    return region_add(s->dev.board->mem_root, &s->shadow_region, SERIAL_SHADOW, 0)
+    /* over what the board lays there to keep PCI out */
+    return region_add(s->dev.board->mem_root, &s->shadow_region, SERIAL_SHADOW, 1)
                ? NULL
                : "the shadow cannot be mapped";
 }
