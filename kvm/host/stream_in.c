@@ -149,11 +149,12 @@ size_t stream_in_read(struct stream_in *s, void *data, size_t n)
     memcpy(bytes + first, s->ring, taken - first);
     s->head = (s->head + taken) % s->size;
     s->used -= taken;
-    if (s->waiting && s->size - s->used >= (s->size + 1) / 2) {
+    bool wake = s->waiting && s->size - s->used >= (s->size + 1) / 2;
+    if (wake)
         s->waiting = false;
-        pthread_cond_signal(&s->room);
-    }
     lock_drop(&s->lock);
+    if (wake)
+        pthread_cond_signal(&s->room);
     return taken;
 }
 

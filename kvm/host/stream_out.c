@@ -213,11 +213,12 @@ size_t stream_out_write(struct stream_out *s, const void *data, size_t n)
     memcpy(s->ring, bytes + first, taken - first);
     s->used += taken;
     s->cut |= taken < n;
-    if (taken && (s->idle || (s->lingering && out_hurry(s)))) {
+    bool wake = taken && (s->idle || (s->lingering && out_hurry(s)));
+    if (wake)
         s->idle = s->lingering = false; /* woken once is enough */
-        pthread_cond_signal(&s->more);
-    }
     lock_drop(&s->lock);
+    if (wake)
+        pthread_cond_signal(&s->more); /* not before: it would wake up to wait for the lock */
     return taken;
 }
 
