@@ -4,6 +4,7 @@
 #include "guest/modules.h"
 
 #include "guest/elfdyn.h"
+#include "kvm/host/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -381,6 +382,7 @@ void modules_want(struct modules *m, const char *name)
     size_t before = m->count;
     const struct known *k = m->index ? index_find(m->index, name) : NULL;
     if (k && k->path && !add_path(m, k->path, "", true, 0)) {
+        warn("%s: left out", m->error);
         items_free(m, before);
         *m->error = 0;
     }

@@ -326,14 +326,18 @@ void pump_signals(void)
     SYS(rt_sigprocmask, 0 /* SIG_BLOCK */, &blocked, NULL, sizeof blocked);
 }
 
+/* The next moment at which something is to be done; what is past and still undone waits for credit, not for time. */
 static int timeout_ms(void)
 {
-    uint64_t at = pump.told ? pump.off_at : pump.kill_at;
-    if (pump.ended && !pump.told && pump.child->pty && (!at || pump.drain_by < at))
+    uint64_t now = now_ms(), at = 0;
+    if (pump.told)
+        at = pump.off_at;
+    else if (!pump.ended)
+        at = pump.kill_at;
+    else if (pump.child->pty && pump.drain_by > now)
         at = pump.drain_by;
     if (!at)
         return -1;
-    uint64_t now = now_ms();
     return at > now ? (int)(at - now) : 0;
 }
 

@@ -33,7 +33,8 @@ void modules_free(struct modules *m);
 /* NAME|FILE[,param=value…]; a part after a comma without `=` belongs to the parameter before it (array=1,2). A name that
  * is built into the kernel is fine and adds nothing. */
 bool modules_add(struct modules *m, const char *spec);
-/* A name that would be useful: left out, with what it depends on, when it cannot be had. */
+/* A name that would be useful: left out, with what it depends on, when it is not there, and with a warning when it is there but
+ * cannot be used (compressed, for another kernel). */
 void modules_want(struct modules *m, const char *name);
 
 /* The module folder that belongs to a kernel image: from the image's own place (../lib/modules/RELEASE beside /boot, a

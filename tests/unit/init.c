@@ -415,6 +415,36 @@ TEST(init_stop_then_kill)
     CHECK_EQ(run_end(r), 137);
 }
 
+static unsigned long cpu_ticks(pid_t pid)
+{
+    char path[64], text[512] = "";
+    unsigned long user = 0, kernel = 0;
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    FILE *f = fopen(path, "r");
+    if (f && fgets(text, sizeof text, f) && strrchr(text, ')'))
+        sscanf(strrchr(text, ')') + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &kernel);
+    if (f)
+        fclose(f);
+    return user + kernel;
+}
+
+/* The command is over, its time was up, its output waits for the host: nobody may spin meanwhile. */
+TEST(init_waits_for_credit_asleep)
+{
+    struct run *r = run_command(ARGV("cat", "/dev/zero"));
+    r->full[0] = true;
+    while (run_step(r, 200))
+        ;
+    channel_stop(r->ch, 10);
+    while (run_step(r, 500))
+        ;
+    CHECK(!r->done);
+    CHECK(cpu_ticks(r->pid) <= 10);
+    r->full[0] = false;
+    channel_resume(r->ch, CHANNEL_STDOUT);
+    CHECK_EQ(run_end(r), 128 + SIGTERM);
+}
+
 TEST(init_signal_to_the_command)
 {
     struct run *r =

@@ -4,6 +4,7 @@
 
 #include "guest/initramfs.h"
 #include "guest/modules.h"
+#include "kvm/host/log.h"
 
 #include <elf.h>
 #include <fcntl.h>
@@ -213,6 +214,7 @@ TEST(modules_wanted_by_devices)
 {
     struct modules m;
     make_dir();
+    log_set_level(LOG_LEVEL_ERROR);
     modules_init(&m, dir, RELEASE);
     modules_want(&m, "c");
     modules_want(&m, "nothing");
