@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "kvm/host/opts.h"
+#include "mem/ioevent.h"
 #include "mem/region.h"
 
 /* ---- classes ---- */
@@ -225,6 +226,12 @@ void device_map_ports(struct device *dev, unsigned bank, uint16_t port)
         abort(); /* a bank is added once, by init */
 }
 
+void device_enter(struct device *dev)
+{
+    ioevents_drain(); /* what the guest wrote before comes before */
+    lock_take(&dev->lock);
+}
+
 void device_reset_locked(struct device *dev)
 {
     for (unsigned i = 0; i < dev->n_maps; i++)
@@ -235,7 +242,7 @@ void device_reset_locked(struct device *dev)
 
 void device_reset(struct device *dev)
 {
-    lock_take(&dev->lock);
+    device_enter(dev);
     device_reset_locked(dev);
     lock_drop(&dev->lock);
 }
@@ -248,7 +255,7 @@ void devices_reset(struct board *board)
 
 void device_dump(struct device *dev, FILE *out)
 {
-    lock_take(&dev->lock);
+    device_enter(dev);
     for (unsigned i = 0; i < dev->n_maps; i++) {
         fprintf(out, "%s:\n", dev->maps[i].name);
         regs_dump(&dev->maps[i], out);
@@ -279,7 +286,7 @@ static void timer_fired(void *arg)
 {
     struct device_timer *t = arg;
 
-    lock_take(&t->dev->lock);
+    device_enter(t->dev);
     if (t->deadline != DEVICE_TIMER_OFF && t->deadline <= loop_now(t->dev->board->loop)) {
         t->deadline = DEVICE_TIMER_OFF;
         t->fn(t->dev);
@@ -315,7 +322,7 @@ static void task_runs(void *arg)
 {
     struct device_task *t = arg;
 
-    lock_take(&t->dev->lock);
+    device_enter(t->dev);
     t->fn(t->dev);
     lock_drop(&t->dev->lock);
 }

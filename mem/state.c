@@ -80,7 +80,7 @@ size_t device_save(struct device *dev, void *buf, size_t size)
 {
     struct out out = {buf, size, 0};
 
-    lock_take(&dev->lock);
+    device_enter(dev);
     items(dev, save_item, &out);
     lock_drop(&dev->lock);
     return out.n;
@@ -132,7 +132,7 @@ const char *device_load(struct device *dev, const void *buf, size_t size)
 {
     const char *sentence;
 
-    lock_take(&dev->lock);
+    device_enter(dev);
     device_reset_locked(dev);
     sentence = load_locked(dev, buf, size);
     if (sentence)

@@ -151,6 +151,8 @@ void device_map_ports(struct device *dev, unsigned bank, uint16_t port);
  * class->reset(). */
 void device_reset(struct device *dev);
 void device_reset_locked(struct device *dev); /* for mem/state.c */
+/* Takes the lock, after the guest's coalesced writes were delivered (mem/ioevent.h): how the loop comes to a device. */
+void device_enter(struct device *dev);
 void devices_reset(struct board *board);
 
 /* ---- timers and tasks: embedded in the device ---- */

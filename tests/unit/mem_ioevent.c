@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* ioeventfds and coalesced zones: what KVM is told of them as the map moves. */
-#include "test.h"
+#include "fake_board.h"
 
 #include "kvm/host/log.h"
 #include "mem/access.h"
@@ -189,4 +189,84 @@ TEST(coalesced_writes_reach_whom_they_were_meant_for)
     region_free(&bar);
     region_free(&mem_root);
     region_free(&io_root);
+}
+
+/* The loop's work on a device finds what the guest wrote before. */
+
+struct fifo {
+    struct device dev;
+    struct region region;
+    struct device_timer timer;
+    struct device_task task;
+    unsigned written, at_timer, at_task;
+};
+
+static void fifo_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
+{
+    (void)offset;
+    (void)value;
+    (void)size;
+    ((struct fifo *)opaque)->written++;
+}
+static const struct region_ops fifo_ops = {NULL, fifo_write, 1, 0};
+
+static void fifo_timer(struct device *dev)
+{
+    struct fifo *f = (struct fifo *)dev;
+    f->at_timer = f->written;
+}
+
+static void fifo_task(struct device *dev)
+{
+    struct fifo *f = (struct fifo *)dev;
+    f->at_task = f->written;
+}
+
+static const char *fifo_init(struct device *dev, struct board *board)
+{
+    struct fifo *f = (struct fifo *)dev;
+    region_init_io(&f->region, "fifo", 0x100, &fifo_ops, f, &dev->lock, dev);
+    region_coalesce(&f->region, 0, 0x100);
+    region_add(board->mem_root, &f->region, 0x1000, 0);
+    device_timer_init(dev, &f->timer, fifo_timer);
+    device_task_init(dev, &f->task, fifo_task);
+    return NULL;
+}
+
+static void fifo_fini(struct device *dev)
+{
+    region_free(&((struct fifo *)dev)->region);
+}
+
+static const struct device_class fifo_class = {.name = "fifo",
+                                               .help = "for this test",
+                                               .size = sizeof(struct fifo),
+                                               .init = fifo_init,
+                                               .fini = fifo_fini};
+
+TEST(coalesced_writes_come_before_the_loops_work)
+{
+    static struct fake_board b;
+    struct fake_io f = {0};
+    board_make(&b);
+    struct fifo *fifo = (struct fifo *)board_device(&b, &fifo_class, NULL);
+    struct ioevents *e = ioevents_new(&b.mem, &b.io, &fake_io_ops, &f);
+    CHECK_EQ(f.n_zones, 1);
+    f.space = &b.mem;
+    f.ring_addr = 0x1000;
+    lock_take(&fifo->dev.lock);
+    device_timer_set(&fifo->timer, b.now + 1000);
+    lock_drop(&fifo->dev.lock);
+    f.in_ring = 3;
+    board_pass(&b, 2000);
+    CHECK_EQ(fifo->at_timer, 3);
+    f.in_ring = 2;
+    device_task_post(&fifo->task);
+    board_pass(&b, 0);
+    CHECK_EQ(fifo->at_task, 5);
+    f.in_ring = 1;
+    device_reset(&fifo->dev);
+    CHECK_EQ(fifo->written, 6);
+    ioevents_free(e);
+    board_break(&b);
 }
