@@ -3,6 +3,7 @@
  * The composition root: see include/guest/machine.h. What a machine consists of is written down here once, in
  * platform[] and in the order of machine_build(); each part is its own unit's business.
  */
+#include "guest/acpi.h"
 #include "guest/machine.h"
 
 #include "devices/platform.h"
@@ -463,6 +464,8 @@ static void boot_cpu(struct machine *m, const struct boot_state *s)
 static unsigned cpu_count(const struct machine_options *o, struct vm *vm)
 {
     unsigned most = vm_max_vcpus(vm);
+    if (most > ACPI_MAX_CPUS) /* no guest finds more than the tables tell of */
+        most = ACPI_MAX_CPUS;
     if (o->cpus > most)
         die("--cpus %u: KVM here gives a guest at most %u", o->cpus, most);
     if (o->cpus)

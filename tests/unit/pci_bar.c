@@ -4,6 +4,8 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "pci_board.h"
 
@@ -209,4 +211,65 @@ TEST(pci_bar_without_room_is_refused_by_name)
     CHECK(!pci_bus_place(m->board.pci, 1 << 20, 32, m->err,
                          sizeof m->err)); /* a 32-bit kernel has no such window */
     CHECK(pci_bus_place(m->board.pci, 1 << 20, 36, m->err, sizeof m->err));
+}
+
+/* What hangs on a BAR goes with it: here an ioeventfd, which a kick must find wherever the BAR is. */
+static unsigned kicks(int fd)
+{
+    uint64_t n = 0;
+    return read(fd, &n, sizeof n) == sizeof n ? (unsigned)n : 0;
+}
+
+TEST(pci_ioeventfd_follows_its_bar)
+{
+    int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    uint32_t value = 1;
+    machine_new();
+    struct toy *t = toy_new("bars=m12+w14,addr=1.0");
+    CHECK(fd >= 0 && t && placed());
+    CHECK(region_ioeventfd_add(&t->regions[1], 0x100, 4, false, 0, fd));
+    uint64_t at = cf8(0, 0x08, PCI_BAR0 + 4, 4) & ~0xfull;
+    space_write(&m->memory, at + 0x100, 4, &value);
+    CHECK_EQ(kicks(fd), 1);
+    cf8_write(0x08, PCI_BAR0 + 8, 0x12, 4); /* above 4 GiB */
+    space_write(&m->memory, at + 0x100, 4, &value);
+    CHECK_EQ(kicks(fd), 0);
+    space_write(&m->memory, (0x12ull << 32) + at + 0x100, 4, &value);
+    CHECK_EQ(kicks(fd), 1);
+    cf8_write(0x08, PCI_COMMAND, 0, 2);
+    space_write(&m->memory, (0x12ull << 32) + at + 0x100, 4, &value);
+    CHECK_EQ(kicks(fd), 0);
+    cf8_write(0x08, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+    space_write(&m->memory, (0x12ull << 32) + at + 0x100, 4, &value);
+    CHECK_EQ(kicks(fd), 1);
+    CHECK_EQ(t->last_value, 0); /* it never reached the device */
+    close(fd);
+}
+
+/* Memory of the host's in a BAR: the guest's own RAM stays in front, DMA of other functions reaches it. */
+TEST(pci_ram_in_a_bar)
+{
+    static struct region shared;
+    uint32_t value = 0x600df00d, got = 0;
+    machine_new();
+    struct toy *t = toy_new("addr=1.0"), *other = toy_new("addr=2.0");
+    struct ram *ram = ram_new(&(struct ram_opts){.size = 1 << 20}, m->err, sizeof m->err);
+    CHECK(t && other && ram);
+    region_init_ram(&shared, "shared", ram, 0, 1 << 20);
+    pci_bar(&t->pci, 2, PCI_BAR_MEM64_PREFETCH, &shared);
+    CHECK(placed());
+    uint64_t at = cf8(0, 0x08, PCI_BAR0 + 8, 4) & ~0xfull;
+    CHECK(at && at % (1 << 20) == 0);
+    space_write(&m->memory, at + 0x1234, 4, &value);
+    cf8_write(0x08, PCI_BAR0 + 12, 5, 4);
+    CHECK(!space_read(&m->memory, at + 0x1234, 4, &got));
+    CHECK(space_read(&m->memory, (5ull << 32) + at + 0x1234, 4, &got));
+    CHECK_EQ(got, value);
+    cf8_write(0x10, PCI_COMMAND, PCI_COMMAND_MASTER, 2);
+    CHECK(dma_read(&other->pci.dma, (5ull << 32) + at + 0x1234, &got, 4));
+    CHECK_EQ(got, value);
+    cf8_write(0x08, PCI_BAR0 + 12, 0, 4);
+    cf8_write(0x08, PCI_BAR0 + 8, 0, 4); /* over the guest's RAM */
+    CHECK(space_read(&m->memory, 0x1234, 4, &got));
+    CHECK_EQ(got, 0);
 }
