@@ -321,10 +321,10 @@ int dma_iov(struct space *bm, uint64_t gpa, size_t len, bool write, struct iovec
         return -1;
     epoch_enter();
     const struct view *v = atomic_load_explicit(&bm->view, memory_order_seq_cst);
-    const struct range *r = view_find(v, gpa), *end = v->ranges + v->n;
+    const struct range *r = view_find(v, gpa);
     uint64_t at = gpa, last = gpa + (len - 1);
     for (;;) {
-        if (!r || r == end || r->first > at || !usable(r, write)) {
+        if (!r || r->first > at || !usable(r, write)) {
             n = -1;
             break;
         }
@@ -342,7 +342,7 @@ int dma_iov(struct space *bm, uint64_t gpa, size_t len, bool write, struct iovec
         if (stop == last)
             break;
         at = stop + 1;
-        r++;
+        r = r + 1 < v->ranges + v->n ? r + 1 : NULL;
     }
     epoch_leave();
     return n;
