@@ -434,7 +434,7 @@ TEST(L3_bzimage_fields)
 TEST(L1_L2_L3_random_mutations)
 {
     uint64_t seed = 0x766d6c6574, accepted = 0, refused = 0;
-    for (unsigned long n = 0; n < test_scale(20000); n++) {
+    for (unsigned long n = 0; n < test_scale(40000); n++) {
         unsigned kind = n % 6;
         uint8_t *b = kind < 4 ? elf_kinds[kind]() : kind == 4 ? bz_good() : mb_flat();
         uint64_t size = kind < 4 ? ELF_SIZE : kind == 4 ? BZ_SIZE : MB_FLAT;
@@ -461,6 +461,6 @@ TEST(L1_L2_L3_random_mutations)
         else
             refused++;
     }
-    CHECK(accepted > test_scale(20000) / 20); /* the mutations are not so wild that nothing is tried */
-    CHECK(refused > test_scale(20000) / 4);
+    CHECK(accepted > test_scale(40000) / 20); /* the mutations are not so wild that nothing is tried */
+    CHECK(refused > test_scale(40000) / 4);
 }
