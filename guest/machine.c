@@ -348,7 +348,7 @@ static struct device *device_or_die(struct machine *m, const struct device_class
 
 static void build_devices(struct machine *m)
 {
-    static const char *const serial_index[SERIAL_PORTS] = {"index=0", "index=1", "index=2", "index=3"};
+    static const char *const serial_index[SERIAL_PORTS] = {"index=0,shadow", "index=1", "index=2", "index=3"};
     char err[512];
     for (unsigned i = 0; i < SERIAL_PORTS; i++)
         m->serial[i] = device_or_die(m, &serial_class, serial_index[i]);

@@ -7,6 +7,7 @@
  * with what is missing.
  */
 #include "guest/machine.h"
+#include "devices/serial.h"
 #include "kvm/host/log.h"
 
 #include <stdlib.h>
@@ -161,14 +162,20 @@ const char *machine_find_kernel(void)
 
 const char *machine_cmdline(const struct machine_options *o)
 {
-    const char *console = "", *level = "", *panic = "panic=-1";
+    const char *level = "", *params = o->params ? o->params : "", *blank = *params ? " " : "";
     if (o->nodefaults)
-        return o->params ? o->params : "";
-    if (o->console == CONSOLE_SERIAL)
-        console = "console=ttyS0 ";
+        return params;
     /* A command's own words are what the user waits for: of the kernel's log only warnings and worse are printed,
      * unless the log was asked for by name. Each printed character costs an exit. */
     if (o->command && !o->kernel_log)
         level = " loglevel=5";
-    return opts_say("%s%s%s%s%s", console, panic, level, o->params ? " " : "", o->params ? o->params : "");
+    if (o->console != CONSOLE_SERIAL)
+        return opts_say("panic=-1%s%s%s", level, blank, params);
+    /* With a command nobody types at the console, it only tells: the early console does that from the first line on, at
+     * half the exits (devices/serial.h). It prints what came before as soon as it is read, so that loglevel and quiet
+     * have to stand before it. Not beside a console of the user's own, which may be the same port; and what follows a
+     * "--" is for init. */
+    if (o->command && !strstr(params, "console=") && !strstr(params, "earlycon") && !strstr(params, "--"))
+        return opts_say("panic=-1%s%s%s %s", level, blank, params, SERIAL_SHADOW_EARLYCON);
+    return opts_say("console=ttyS0 panic=-1%s%s%s", level, blank, params);
 }
