@@ -5,8 +5,8 @@
  * information block.
  *
  * Such programs take page 0, 0x1000 and what follows their image without asking, so all that we hand over
- * lies in low memory from 0x10000 up, as high as possible below 0x90000; modules that are too big for it lie
- * at the top of RAM.
+ * lies in low memory, as high as possible below 0x90000; modules that would reach below 0x80000 there lie at
+ * the top of RAM.
  *
  * Source: Multiboot Specification 0.6.96, 3.1 (header), 3.2 (machine state), 3.3 (information).
  */
@@ -59,6 +59,7 @@ enum {
     MODS_MAX = 64,
     CMDLINE_MAX = 65535,
     LOW_END = 0xa0000,
+    MODULES_MIN = 0x80000, /* below is where programs put stacks and start further processors */
 };
 
 /* 3.1.2 and 3.1.3: from the header's place in the file and in memory follows the place of all the rest. All
@@ -165,7 +166,7 @@ static bool load_module(struct load *load, unsigned n, bool low, uint8_t *entry)
     uint64_t gpa, name;
     if (!load_open_initrd(load, n, &image))
         return false;
-    bool ok = (!low && place_find(&load->place, image.size, 4096, BOOT_TABLES_MIN, BOOT_TABLES_END, &gpa)) ||
+    bool ok = (!low && place_find(&load->place, image.size, 4096, MODULES_MIN, BOOT_TABLES_END, &gpa)) ||
               place_find(&load->place, image.size, 4096, 0x100000, load->ram_below_4g, &gpa) ||
               image_fail(&image,
                          "no room for a module of %" PRIu64 " KiB beside the program (give more RAM with -m)",

@@ -460,6 +460,20 @@ TEST(multiboot_low_program_and_big_module)
     }
 }
 
+TEST(multiboot_modules_small_and_large)
+{
+    static uint8_t bytes[100000];
+    const struct boot_source mods[] = {
+        {"small", bytes, 3000         },
+        {"large", bytes, sizeof(bytes)}
+    };
+    CHECK(k_open(mb_flat(), MB_FLAT));
+    CHECK(k_load(&(struct boot_config){.ram = test_ram(32 * MIB), .initrds = mods, .n_initrds = 2}));
+    const uint8_t *e = k_mem(get32(k_mem(k_state.rbx + 24, 4)), 32);
+    CHECK(get32(e) >= 0x80000 && get32(e + 4) <= 0x90000); /* above what programs use for stacks */
+    CHECK_EQ(get32(e + 16), (32 * MIB - sizeof(bytes)) & ~4095ull);
+}
+
 TEST(multiboot_flat)
 {
     uint8_t *b = mb_flat();
