@@ -233,6 +233,19 @@ static void add_zones(const struct range *r)
     }
 }
 
+/* Zones of one region may overlap, and be equal after the cut: each is there once, or it would be told of twice as gone
+ * and once as new. */
+static void sort_zones(void)
+{
+    struct view_zone *z = scratch.zones.items;
+    uint32_t n = 1;
+    qsort(z, scratch.zones.n, sizeof *z, by_zone);
+    for (uint32_t i = 1; i < scratch.zones.n; i++)
+        if (by_zone(&z[i], &z[n - 1]) != 0)
+            z[n++] = z[i];
+    scratch.zones.n = n;
+}
+
 struct view *view_render(const struct region *root)
 {
     scratch.paints.n = scratch.starts.n = scratch.heap.n = 0;
@@ -256,7 +269,7 @@ struct view *view_render(const struct region *root)
     if (scratch.eventfds.n)
         qsort(scratch.eventfds.items, scratch.eventfds.n, sizeof(struct view_eventfd), by_eventfd);
     if (scratch.zones.n)
-        qsort(scratch.zones.items, scratch.zones.n, sizeof(struct view_zone), by_zone);
+        sort_zones();
     if (scratch.failed)
         return NULL;
 

@@ -191,6 +191,36 @@ TEST(coalesced_writes_reach_whom_they_were_meant_for)
     region_free(&io_root);
 }
 
+TEST(coalesced_zones_that_are_equal_are_one)
+{
+    struct region mem_root, io_root, bar;
+    struct space memory, io;
+    struct seen seen = {0};
+    struct fake_io f = {0};
+    region_init_container(&mem_root, "system", REGION_ALL);
+    region_init_container(&io_root, "io", 0x10000);
+    region_init_io(&bar, "fifo", 0x20, &seen_ops, &seen, NULL, NULL);
+    space_init(&memory, &mem_root, "memory");
+    space_init(&io, &io_root, "I/O");
+    struct ioevents *e = ioevents_new(&memory, &io, &fake_io_ops, &f);
+    region_add(&mem_root, &bar, 0x10000, 0);
+    region_coalesce(&bar, 0x10, 0x10);
+    region_coalesce(&bar, 0x10, 0x100); /* the same, once it is cut at the region's end */
+    region_coalesce(&bar, 0x10, 0x10);
+    CHECK_EQ(f.n_zones, 1);
+    CHECK_EQ(ioevents_zones, 1);
+    region_remove(&bar);
+    CHECK_EQ(f.n_zones, 0);
+    CHECK_EQ(ioevents_zones, 0);
+    ioevents_free(e);
+    CHECK_EQ(f.errors, 0);
+    space_free(&memory);
+    space_free(&io);
+    region_free(&bar);
+    region_free(&mem_root);
+    region_free(&io_root);
+}
+
 /* The loop's work on a device finds what the guest wrote before. */
 
 struct fifo {
