@@ -26,7 +26,6 @@ enum {
     VERSION = 0x206,
     KERNEL_VERSION = 0x20e,
     LOADFLAGS = 0x211,
-    INITRD_ADDR_MAX = 0x22c,
     KERNEL_ALIGNMENT = 0x230,
     RELOCATABLE_KERNEL = 0x234,
     XLOADFLAGS = 0x236,
@@ -72,8 +71,7 @@ static bool parse_place(struct boot *boot, struct bzimage *bz)
     if (pref >= RAM_LOW_END)
         return image_fail(image, "it wants to be at 0x%" PRIx64 ", where no guest has RAM", pref);
 
-    bz->relocatable = h[RELOCATABLE_KERNEL];
-    if (!bz->relocatable) {
+    if (!h[RELOCATABLE_KERNEL]) {
         /* It moves itself from where it is loaded to pref_address: the whole way must be free. */
         uint64_t run = pref ? pref : LOAD_HIGH_AT;
         uint64_t end = run + need;
@@ -140,7 +138,6 @@ static bool parse_header(struct boot *boot, struct bzimage *bz)
     }
 
     bz->entry64 = bz->version >= 0x020c && get16(h + XLOADFLAGS) & XLF_KERNEL_64;
-    bz->initrd_limit = (uint64_t)get32(h + INITRD_ADDR_MAX) + 1;
     uint32_t cmdline_size = get32(h + CMDLINE_SIZE);
     boot->info = (struct boot_info){.format = bz->entry64 ? BOOT_BZIMAGE64 : BOOT_BZIMAGE32,
                                     .is_32bit = !bz->entry64,

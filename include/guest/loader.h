@@ -26,10 +26,9 @@ struct bzimage {
     uint8_t header[0x290 - 0x1f1]; /* the setup header as it goes to boot_params, from 0x1f1; zero where the
                                       file has none */
     uint16_t version;
-    bool entry64, relocatable;
+    bool entry64;
     uint64_t payload_offset, payload_size; /* protected-mode code in the file */
     uint64_t load, claim, claim_size;      /* where it is put; what it needs, from where on */
-    uint64_t initrd_limit;                 /* exclusive */
 };
 
 enum {
