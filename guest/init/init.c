@@ -9,12 +9,17 @@
 static struct child child;
 static struct command cmd;
 
+/* Through the kernel's log, which reaches every console that there is: the early one is no device to open. */
 static void say(const char *a, const char *b, const char *c)
 {
     char text[600];
-    size_t n = text_join(text, sizeof text, "vmlet init: ", a, b, c, "\r\n", NULL);
-    long fd = SYS(open, "/dev/console", O_WRONLY | O_NOCTTY | O_CLOEXEC);
-    SYS(write, fd < 0 ? 2 : fd, text, n);
+    size_t n = text_join(text, sizeof text, "<3>vmlet init: ", a, b, c, "\n", NULL), skip = 0;
+    long fd = SYS(open, "/dev/kmsg", O_WRONLY | O_CLOEXEC);
+    if (fd < 0) {
+        fd = SYS(open, "/dev/console", O_WRONLY | O_NOCTTY | O_CLOEXEC);
+        skip = 3; /* the log's level */
+    }
+    SYS(write, fd < 0 ? 2 : fd, text + skip, n - skip);
     if (fd >= 0)
         SYS(close, fd);
 }
