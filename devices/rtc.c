@@ -430,12 +430,11 @@ static const struct state_field rtc_state[] = {
 
 const struct device_class rtc_class = {
     .name = "rtc",
-    .help = "CMOS clock",
+    .help = "CMOS clock; in every machine, named only to set its options",
     .size = sizeof(struct rtc),
     .options = rtc_options,
     .banks = (const struct reg_bank *const[]){&port_bank, &cell_bank, NULL},
     .state = rtc_state,
-    .internal = true,
     .single = true,
     .init = rtc_init,
     .reset = rtc_reset,

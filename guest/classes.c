@@ -6,5 +6,6 @@
 const struct device_class *const device_classes[] = {
     &exit_class,
     &debugexit_class,
+    &rtc_class, /* in every machine: named for its options */
     NULL,
 };

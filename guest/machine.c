@@ -353,15 +353,16 @@ static void build_devices(struct machine *m)
     for (unsigned i = 0; i < SERIAL_PORTS; i++)
         m->serial[i] = device_or_die(m, &serial_class, serial_index[i]);
     device_or_die(m, &pci_host_class, NULL);
-    device_or_die(m, &rtc_class, NULL);
-    device_or_die(m, &i8042_class, NULL);
-    m->pm = device_or_die(m, &pm_class, NULL);
-    device_or_die(m, &reset_class, NULL);
-    device_or_die(m, &pvpanic_class, NULL);
     const struct opt_list *list = &m->options->devices;
     for (size_t i = 0; i < list->n; i++)
         if (!device_add(&m->board, device_classes, list->v[i], err, sizeof err))
             die("%s", err);
+    if (!device_of_class(&m->board, &rtc_class)) /* --device rtc,base=… */
+        device_or_die(m, &rtc_class, NULL);
+    device_or_die(m, &i8042_class, NULL);
+    m->pm = device_or_die(m, &pm_class, NULL);
+    device_or_die(m, &reset_class, NULL);
+    device_or_die(m, &pvpanic_class, NULL);
 }
 
 static void build_board(struct machine *m, unsigned phys_bits)

@@ -58,6 +58,14 @@ struct device *device_find(struct board *board, const char *id)
     return NULL;
 }
 
+struct device *device_of_class(struct board *board, const struct device_class *class)
+{
+    for (struct device *d = board->devices; d; d = d->next)
+        if (d->class == class)
+            return d;
+    return NULL;
+}
+
 static unsigned class_count(struct board *board, const struct device_class *class)
 {
     unsigned n = 0;

@@ -136,6 +136,8 @@ struct device *device_new(struct board *board, const struct device_class *class,
 struct device *device_add(struct board *board, const struct device_class *const *list, const char *spec,
                           char *err, size_t errlen);
 struct device *device_find(struct board *board, const char *id);
+struct device *device_of_class(struct board *board,
+                               const struct device_class *class); /* the first made; or NULL */
 /* Loop thread, all vCPUs stopped: every device, last made first. */
 void devices_free(struct board *board);
 
