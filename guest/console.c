@@ -51,6 +51,8 @@ struct console {
     uint8_t input[INPUT_BYTES];
     size_t input_len;
     bool input_ended;
+    uint8_t frames[1024]; /* on the way to COM2 */
+    size_t frames_at, frames_end;
     bool com1_open; /* RTS was seen */
     struct term_escape escape;
 
@@ -247,16 +249,20 @@ static void on_stdin_room(void *ctx)
     input_resume(ctx);
 }
 
-/* Frames for COM2, as many bytes as its receiver takes. */
+/* Frames for COM2, as many bytes as its receiver takes; the others wait in `frames`. */
 static void com2_pump(struct console *c)
 {
-    uint8_t buf[1024];
     for (;;) {
-        size_t room = serial_rx_room(c->config.com2);
-        size_t n = channel_tx(c->channel, buf, room < sizeof buf ? room : sizeof buf);
-        if (!n)
+        if (c->frames_at == c->frames_end) {
+            c->frames_at = 0;
+            c->frames_end = channel_tx(c->channel, c->frames, sizeof c->frames);
+        }
+        if (c->frames_at == c->frames_end)
             return;
-        serial_rx(c->config.com2, buf, n); /* takes all: only this thread gives */
+        /* More than fits is offered on purpose: only then does the port say when it has room again. */
+        c->frames_at += serial_rx(c->config.com2, c->frames + c->frames_at, c->frames_end - c->frames_at);
+        if (c->frames_at < c->frames_end)
+            return;
     }
 }
 

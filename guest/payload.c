@@ -107,7 +107,8 @@ void payload_load(struct payload *p, struct ram *ram, unsigned cpus, unsigned ph
         archive = malloc(size);
         if (!archive)
             die("initramfs: no memory for %zu bytes", size);
-        cpio_write(p->archive, archive);
+        if (!cpio_write(p->archive, archive))
+            die("%s", cpio_error(p->archive));
         cpio_free(p->archive);
         sources[n++] = (struct boot_source){.data = archive, .size = size};
     }
