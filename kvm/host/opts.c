@@ -152,7 +152,7 @@ static const char *set_enum(const struct opt *o, void *field, const char *value)
 static const char *list_add(struct opt_list *list, const char *value)
 {
     if (!(list->n & (list->n - 1))) { /* full at each power of two */
-        const char **v = keep((list->n ? 2 * list->n : 1) * sizeof *v);
+        const char **v = keep(((list->n ? 2 * list->n : 1) + 1) * sizeof *v);
         if (!v)
             return no_memory;
         if (list->n)
@@ -160,6 +160,7 @@ static const char *list_add(struct opt_list *list, const char *value)
         list->v = v;
     }
     list->v[list->n++] = value;
+    list->v[list->n] = NULL;
     return NULL;
 }
 

@@ -229,6 +229,9 @@ TEST(opts_sub_options)
     CHECK_EQ(disk.n, 3);
     CHECK_EQ(disk.fwd.n, 2);
     CHECK_STR(disk.fwd.v[1], "b");
+    CHECK(!disk.fwd.v[2]); /* who walks to the NULL needs no count */
+    CHECK(!sub("a,hostfwd=1,hostfwd=2,hostfwd=3,hostfwd=4,hostfwd=5") && !disk.fwd.v[5]);
+    CHECK(!sub("a.img,ro,n=3,hostfwd=a,hostfwd=b"));
     CHECK(!sub("a,,b=c.img,direct=on,ro=off")); /* a comma and '=' in a file's name */
     CHECK_STR(disk.file, "a,b=c.img");
     CHECK(disk.direct && !disk.ro);

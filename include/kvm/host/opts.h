@@ -68,7 +68,7 @@ struct opt_word {
 };
 
 struct opt_list {
-    const char **v;
+    const char **v; /* NULL when n is 0; else v[n] is NULL */
     size_t n;
 };
 
