@@ -93,6 +93,17 @@ static void on_ended(void *arg)
     loop_stop(m->loop);
 }
 
+/* The guest's kernel is dead, and in the middle of its last words: let it finish them. It has that long from the first word
+ * on: who goes on saying that he is dead buys no time by it. */
+static void panicked(struct machine *m, const char *line)
+{
+    lock_take(&m->end_lock);
+    bool news = result_panic(&m->result, line);
+    lock_drop(&m->end_lock);
+    if (news)
+        loop_timer_after(&m->panic_grace, PANIC_GRACE);
+}
+
 static void on_board_end(void *ctx, enum board_end why, int status)
 {
     static const enum end_reason reasons[] = {
@@ -105,11 +116,7 @@ static void on_board_end(void *ctx, enum board_end why, int status)
         machine_end(m, reasons[why], status, NULL);
         return;
     }
-    /* The panic device speaks up in the middle of the kernel's last words: let it finish them. */
-    lock_take(&m->end_lock);
-    result_panic(&m->result, "the guest's kernel reported a panic (pvpanic)");
-    lock_drop(&m->end_lock);
-    loop_timer_after(&m->panic_grace, PANIC_GRACE);
+    panicked(m, "the guest's kernel reported a panic (pvpanic)");
 }
 
 static void on_panic_grace(void *arg)
@@ -121,14 +128,10 @@ static void on_panic_grace(void *arg)
 static void on_watch(void *ctx, enum watch_event event, const char *line)
 {
     struct machine *m = ctx;
-    if (event == WATCH_PANIC) {
-        lock_take(&m->end_lock);
-        result_panic(&m->result, line);
-        lock_drop(&m->end_lock);
-        loop_timer_after(&m->panic_grace, PANIC_GRACE);
-    } else if (event == WATCH_PANIC_END || event == WATCH_HALTED) {
+    if (event == WATCH_PANIC || event == WATCH_PANIC_END)
+        panicked(m, line); /* the end's line names it as well, for a log whose panic line was lost */
+    if (event == WATCH_PANIC_END || event == WATCH_HALTED)
         machine_end(m, END_HALTED, 0, line);
-    }
 }
 
 static void on_timeout(void *arg)

@@ -54,22 +54,22 @@ static void set_detail(struct result *r, const char *text)
             *p = ' ';
 }
 
-void result_panic(struct result *r, const char *line)
+bool result_panic(struct result *r, const char *line)
 {
     if (r->panicked || r->reason != END_NONE)
-        return;
+        return false;
     r->panicked = true;
     set_detail(r, line);
+    return true;
 }
 
 bool result_end(struct result *r, enum end_reason reason, int status, const char *detail)
 {
     if (r->reason != END_NONE)
         return false;
-    /* What a dead kernel does next (reset, power-off, halt, triple fault) is how its death ends, not what
-     * happened. */
-    bool follows =
-        reason == END_REBOOT || reason == END_POWEROFF || reason == END_HALTED || reason == END_TRIPLE_FAULT;
+    /* What a dead kernel does next is how its death ends, not what happened. */
+    bool follows = reason == END_REBOOT || reason == END_POWEROFF || reason == END_HALTED ||
+                   reason == END_TRIPLE_FAULT || reason == END_KVM_ERROR;
     if (r->panicked && follows) {
         r->reason = END_PANIC;
         return true;

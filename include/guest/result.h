@@ -4,7 +4,8 @@
  *
  * A run ends once. Several things may happen on the way (a panic, then the reset that the kernel does after
  * it; the guest's status, then its power-off), from several threads; result_end() keeps the first, except
- * that a death known before (result_panic) is not overwritten by the reset or power-off that follows it.
+ * that a death known before (result_panic) is not overwritten by what follows from it: reset, power-off, halt, triple
+ * fault, a CPU that KVM cannot run any further.
  *
  *   guest reported a status (init's frame, an exit port)     that status, 0-255           source=guest
  *   power-off or reboot, and no command was given            0                            source=vmlet
@@ -55,8 +56,9 @@ struct result {
 /* The name used in the file: "triple-fault". */
 const char *end_reason_name(enum end_reason reason);
 
-/* Notes that the guest's kernel died, with the line that said so; the end itself is still to come. */
-void result_panic(struct result *r, const char *line);
+/* Notes that the guest's kernel died, with the line that said so; the end itself is still to come. false: it was known, or
+ * the run is over. */
+bool result_panic(struct result *r, const char *line);
 
 /* Ends the run: false when it was over before. detail may be NULL. Not thread-safe: the machine's end lock is
  * held. */
