@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: MIT
+# The control socket of a running guest.
+
+# A guest called g1 that says "up" and stays, until the test ends.
+start() { # [OPTION...]
+    XDG_RUNTIME_DIR=$PWD
+    export XDG_RUNTIME_DIR
+    vmlet run -k "$CLOUD" --name g1 --result result "$@" -- sh -c 'echo up; i=0; while :; do echo $i; i=$((i + 1)); sleep 1; done' >out 2>err </dev/null &
+    pid=$!
+    # shellcheck disable=SC2064 # the value of now
+    trap "kill -9 $pid 2>/dev/null" EXIT
+    wait_for 40 grep -q up out
+    cp out up
+}
+
+test_list() {
+    start
+    vmlet list >list
+    expect_match list '^.*g1'
+}
+test_mtree() {
+    start
+    vmlet info g1 mtree >tree
+    expect_match tree '^ *[0-9a-f]{16}-[0-9a-f]{16} \(prio -?[0-9]+, (i/o|ram|rom|container)\): '
+    expect_match tree 'alias'
+    vmlet info g1 mtree -f >flat
+    expect_match flat '^ *0000000000000000-[0-9a-f]{16} \(prio -?[0-9]+, ram\)'
+    expect_match flat 'ram'
+}
+test_pause_and_resume() {
+    start
+    vmlet pause g1
+    sleep 1
+    a=$(wc -l <out)
+    sleep 3
+    expect "$(wc -l <out)" -le $((a + 1))
+    vmlet resume g1
+    sleep 4
+    expect "$(wc -l <out)" -gt $((a + 1))
+}
+test_stop() {
+    start
+    vmlet stop g1
+    status=0
+    wait $pid || status=$?
+    expect_status 123
+    expect_match result '^reason=stopped$'
+    vmlet list >list
+    expect_no_match list 'g1'
+}
+test_socket_of_a_dead_process() { # 20 s
+    start
+    kill -9 $pid
+    wait $pid || :
+    vmlet list >list
+    expect_no_match list 'g1'
+}
+test_no_such_guest() { # 10 s
+    XDG_RUNTIME_DIR=$PWD run vmlet pause nobody
+    expect "$status" != 0
+    expect_match err 'nobody'
+}

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: MIT
+# What the generated initramfs brings along.
+
+test_add_a_file() {
+    echo content >data
+    run vmlet run -k "$CLOUD" --add data:/some/where/file -- cat /some/where/file
+    expect_status 0
+    expect_out 'content\n'
+}
+test_add_a_missing_file() { # 10 s
+    run vmlet run -k "$CLOUD" --add /no/such/file -- true
+    expect_status 125
+    expect_match err '/no/such/file'
+}
+test_script_with_its_interpreter() {
+    printf '#!/bin/sh\necho script "$@"\n' >script
+    chmod +x script
+    run vmlet run -k "$CLOUD" -- ./script a b
+    expect_status 0
+    expect_out 'script a b\n'
+}
+test_module_with_what_it_needs() {
+    run vmlet run -k "$CLOUD" --module overlay --modules-dir "$CLOUD_MODULES" -- grep overlay /proc/filesystems
+    expect_status 0
+    expect_match out 'overlay'
+}
+test_module_that_is_not_there() {
+    run vmlet run -k "$CLOUD" --module no-such-module --modules-dir "$CLOUD_MODULES" -- true
+    expect_status 125
+    expect_match err 'no-such-module'
+}
+test_mounts_folder_and_environment() {
+    mkdir -p deep/er
+    cd deep/er
+    here=$PWD
+    run vmlet run -k "$CLOUD" -- sh -c 'for d in /proc /sys /dev; do grep -q " $d " /proc/mounts && echo $d; done; pwd; echo "${HOME:?}" >&2'
+    expect_status 0
+    expect_out '/proc\n/sys\n/dev\n%s\n' "$here"
+}
