@@ -8,6 +8,7 @@
 #include "kvm/host/ctl.h"
 #include "kvm/host/log.h"
 #include "kvm/host/signals.h"
+#include "kvm/host/stream.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -181,6 +182,7 @@ static const struct verb verbs[] = {
 
 int main(int argc, char **argv)
 {
+    stream_reserve_standard();
     signals_block();
     if (argc < 2) {
         help(stderr);

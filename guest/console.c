@@ -10,6 +10,7 @@
 #include "devices/serial.h"
 #include "kvm/host/log.h"
 #include "kvm/host/loop.h"
+#include "kvm/host/patient.h"
 #include "kvm/host/stream.h"
 #include "kvm/host/term.h"
 
@@ -313,9 +314,10 @@ static bool open_log(struct console *c, char *err, size_t err_size)
     int i = !strcmp(to, "stdout") ? SINK_OUT : !strcmp(to, "stderr") ? SINK_ERR : SINK_FILE;
     int fd = i == SINK_OUT ? STDOUT_FILENO : STDERR_FILENO;
     if (i == SINK_FILE) {
-        fd = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOCTTY, 0666);
-        if (fd < 0) {
-            snprintf(err, err_size, "--kernel-log %s: %s", to, strerror(errno));
+        fd = patient_open(to, O_WRONLY | O_CREAT | O_TRUNC, c->config.patience);
+        if (fd < 0 || !patient_blocking(fd)) {
+            snprintf(err, err_size, "--kernel-log %s: %s", *to ? to : "\"\"",
+                     errno == ETIMEDOUT ? "nobody reads it" : strerror(errno));
             return false;
         }
     }

@@ -15,6 +15,8 @@ struct control {
     struct ctl *ctl;
 };
 
+static const char no_words[] = "takes no further words";
+
 static const char *do_mtree(void *arg, int argc, char **argv, FILE *out)
 {
     if (argc > 1 || (argc && strcmp(argv[0], "-f")))
@@ -30,19 +32,25 @@ static const char *do_mtree(void *arg, int argc, char **argv, FILE *out)
 
 static const char *do_pause(void *arg, int argc, char **argv, FILE *out)
 {
-    (void)argc, (void)argv, (void)out;
+    (void)argv, (void)out;
+    if (argc)
+        return no_words;
     return machine_pause(arg) ? NULL : "it is paused already";
 }
 
 static const char *do_resume(void *arg, int argc, char **argv, FILE *out)
 {
-    (void)argc, (void)argv, (void)out;
+    (void)argv, (void)out;
+    if (argc)
+        return no_words;
     return machine_resume(arg) ? NULL : "it is not paused";
 }
 
 static const char *do_stop(void *arg, int argc, char **argv, FILE *out)
 {
-    (void)argc, (void)argv, (void)out;
+    (void)argv, (void)out;
+    if (argc)
+        return no_words;
     machine_stop(arg, "vmlet stop");
     return NULL;
 }

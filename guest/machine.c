@@ -18,6 +18,7 @@
 #include "kvm/host/lock.h"
 #include "kvm/host/log.h"
 #include "kvm/host/loop.h"
+#include "kvm/host/patient.h"
 #include "kvm/host/signals.h"
 #include "kvm/host/term.h"
 #include "kvm/irq.h"
@@ -70,7 +71,8 @@ struct machine {
     struct loop_timer timeout, panic_grace, halt_check, flush_limit;
     uint64_t halt_wait;
     uint64_t paused_ns, paused_since; /* guest time; loop thread writes */
-    int signal;
+    int signal;                       /* the last that came */
+    bool drained;                     /* the guest's output is out */
 };
 
 static struct machine *the_machine; /* for hooks without an argument alone: one process, one guest */
@@ -398,58 +400,112 @@ static void build_board(struct machine *m, unsigned phys_bits)
 
 /* ---- the run */
 
-static void write_result(struct machine *m)
+static bool ended_from_outside(const struct machine *m)
+{
+    enum end_reason reason = m->result.reason;
+    return reason == END_TIMEOUT || reason == END_SIGNAL || reason == END_STOPPED || reason == END_SETUP;
+}
+
+/* When --timeout is over, on the loop's clock; a time beyond the clock's end is none. */
+static uint64_t deadline(const struct machine *m)
+{
+    uint64_t timeout = m->options->timeout;
+    return !timeout || timeout > LOOP_NEVER - m->began ? LOOP_NEVER : m->began + timeout;
+}
+
+/* How long somebody may be waited for who is to read a FIFO. */
+static uint64_t patience(const struct machine *m)
+{
+    uint64_t end = deadline(m), now = loop_now(m->loop);
+    if (ended_from_outside(m))
+        return FLUSH_GRACE;
+    if (end == LOOP_NEVER)
+        return PATIENT_FOREVER;
+    return end > now && end - now > FLUSH_GRACE ? end - now : FLUSH_GRACE;
+}
+
+static void write_result(struct machine *m, uint64_t wait)
 {
     m->result.time_ms = (loop_now(m->loop) - m->began) / MS;
     if (m->options->result) {
-        const char *error = result_file_write(m->options->result, &m->result);
+        const char *error = result_file_write(m->options->result, &m->result, wait);
         if (error)
             warn("%s", error);
     }
 }
 
-static void on_die(const char *message)
+static void on_die(int status, const char *message)
 {
     struct machine *m = the_machine;
     if (!m || m->result.reason != END_NONE)
         return;
-    result_end(&m->result, END_SETUP, 0, message);
-    write_result(m);
+    result_end(&m->result, END_SETUP, status, message);
+    write_result(m, FLUSH_GRACE);
 }
 
 /* In a signal handler, just before the process ends with 125: RAM lies on a file that somebody made shorter. No lock, since
  * its holder may be the very thread; nothing here allocates. */
 static void on_bus_error(const char *sentence)
 {
-    on_die(sentence);
+    struct machine *m = the_machine;
+    if (!m || m->result.reason != END_NONE)
+        return;
+    result_end(&m->result, END_SETUP, 0, sentence);
+    write_result(m, 0);
     term_restore();
 }
 
 static void on_drained(void *ctx)
 {
     struct machine *m = ctx;
+    m->drained = true;
     loop_stop(m->loop);
+}
+
+static void on_flush_limit(void *arg)
+{
+    struct machine *m = arg;
+    loop_stop(m->loop);
+}
+
+/* The end is known, but not all of the output is out: what cut it short is the end then. */
+static void cut_short(struct machine *m)
+{
+    m->result.reason = m->signal ? END_SIGNAL : END_TIMEOUT;
+    m->result.status = m->signal;
+    snprintf(m->result.detail, sizeof m->result.detail, "%s while the output waited for its reader",
+             m->signal ? strsignal(m->signal) : "the time was up");
 }
 
 /* Runs the loop until the guest's output is out. A command's bytes are waited for as long as somebody may take them (and
  * the time is not up); where the run was ended from outside, that is a second. */
 static void flush(struct machine *m)
 {
-    enum end_reason reason = m->result.reason;
-    bool forced = reason == END_TIMEOUT || reason == END_SIGNAL || reason == END_STOPPED;
+    bool forced = ended_from_outside(m);
     console_drain(m->console, on_drained);
-    loop_timer_init(m->loop, &m->flush_limit, on_drained, m);
-    if (forced)
+    loop_timer_init(m->loop, &m->flush_limit, on_flush_limit, m);
+    if (forced || m->signal)
         loop_timer_after(&m->flush_limit, FLUSH_GRACE);
-    else if (m->options->timeout)
-        loop_timer_set(&m->flush_limit, m->began + m->options->timeout);
+    else
+        loop_timer_set(&m->flush_limit, deadline(m));
     loop_run(m->loop);
     loop_timer_cancel(&m->flush_limit);
+    if (!m->drained && !forced)
+        cut_short(m);
     const char *failed = console_failed(m->console);
     if (failed && m->result.reason == END_EXITED && m->result.status == 0) {
         m->result.reason = END_SETUP; /* success is not the truth when the command's output is lost */
         snprintf(m->result.detail, sizeof m->result.detail, "%s", failed);
     }
+}
+
+/* Says how it ended, as a file and as a status; or dies of the signal that ended it. */
+static int finish(struct machine *m)
+{
+    write_result(m, patience(m));
+    if (m->result.reason == END_SIGNAL)
+        signal_die(m->result.status);
+    return result_status(&m->result);
 }
 
 static void boot_cpu(struct machine *m, const struct boot_state *s)
@@ -492,13 +548,13 @@ int machine_run(const struct machine_options *o)
     if (!m->loop)
         die("event loop: %s", strerror(errno));
     m->began = loop_now(m->loop);
-    the_machine = m;
-    log_set_die_hook(on_die);
     if (o->result) {
         const char *error = result_file_check(o->result);
         if (error)
             die("%s", error);
     }
+    the_machine = m;
+    log_set_die_hook(on_die);
     if (!signals_watch(m->loop, &signals_ops, m))
         die("signals: %s", strerror(errno));
 
@@ -538,6 +594,7 @@ int machine_run(const struct machine_options *o)
             .serial = o->console == CONSOLE_SERIAL,
             .terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO),
             .kernel_log = o->kernel_log,
+            .patience = patience(m),
             .watch = on_watch,
             .hello = on_hello,
             .status = on_status,
@@ -545,13 +602,17 @@ int machine_run(const struct machine_options *o)
             .ctx = m,
         },
         err, sizeof err);
+    if (!m->console && signals_pending()) { /* while a FIFO's reader was waited for */
+        machine_end(m, END_SIGNAL, signals_pending(), strsignal(signals_pending()));
+        return finish(m);
+    }
     if (!m->console)
         die("%s", err);
     m->control = control_new(m, m->loop, o->name, err, sizeof err);
     if (!m->control)
         die("%s", err);
     if (o->timeout)
-        loop_timer_set(&m->timeout, m->began + o->timeout);
+        loop_timer_set(&m->timeout, deadline(m));
     loop_timer_after(&m->halt_check, m->halt_wait);
     debug("%.2f ms from the start to the first vCPU", (double)(loop_now(m->loop) - m->began) / (double)MS);
     if (!vcpus_start(m->vcpus, err, sizeof err))
@@ -563,9 +624,5 @@ int machine_run(const struct machine_options *o)
     control_free(m->control);
     flush(m);
     console_free(m->console);
-    write_result(m);
-    int status = result_status(&m->result);
-    if (m->signal)
-        signal_die(m->signal);
-    return status;
+    return finish(m);
 }

@@ -19,6 +19,17 @@ enum {
     SEED_BYTES = 64,
 };
 
+/* What would go into the archive, where there is none: nobody's wish is dropped in silence. */
+static void refuse_additions(const struct machine_options *o, const char *why)
+{
+    const char *word = o->add.n         ? "--add"
+                       : o->module.n    ? "--module"
+                       : o->modules_dir ? "--modules-dir"
+                                        : NULL;
+    if (word)
+        die("%s: no initramfs is generated: %s", word, why);
+}
+
 /* The archive that the run needs beside the user's own initrds, or NULL for none. */
 static struct cpio *archive_build(const struct machine_options *o, const struct boot_info *info,
                                   const char *kernel)
@@ -27,15 +38,20 @@ static struct cpio *archive_build(const struct machine_options *o, const struct 
     if (!info->is_linux) {
         if (o->command)
             die("%s: it is no Linux kernel, and runs no command (drop what follows --)", kernel);
+        refuse_additions(o, "the kernel is no Linux kernel");
         return NULL;
     }
-    if (!o->command && (o->initrd.n || o->nodefaults))
+    if (!o->command && (o->initrd.n || o->nodefaults)) {
+        refuse_additions(o, o->initrd.n ? "-i without a command brings the initrd"
+                                        : "--nodefaults without a command");
         return NULL;
+    }
     if (info->is_32bit && o->command) {
-        warn("%s: a 32-bit kernel runs no 64-bit command (use a 64-bit kernel, or -i with an initrd of its "
-             "own)",
-             kernel);
-        exit(STATUS_CANNOT_RUN);
+        die_status(
+            STATUS_CANNOT_RUN,
+            "%s: a 32-bit kernel runs no 64-bit command (use a 64-bit kernel, or -i with an initrd of its "
+            "own)",
+            kernel);
     }
     if (info->is_32bit) {
         warn("%s: a 32-bit kernel needs an initrd of its own (-i FILE)", kernel);
@@ -53,10 +69,8 @@ static struct cpio *archive_build(const struct machine_options *o, const struct 
         .kernel_release = info->release[0] ? info->release : NULL,
     };
     struct cpio *archive = initramfs_build(&spec, &error);
-    if (!archive) {
-        warn("%s", error.text);
-        exit(error.status);
-    }
+    if (!archive)
+        die_status(error.status, "%s", error.text);
     return archive;
 }
 

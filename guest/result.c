@@ -2,6 +2,8 @@
 /* How a run ended: see include/guest/result.h. */
 #include "guest/result.h"
 
+#include "kvm/host/patient.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -39,7 +41,7 @@ static const struct {
     [END_SETUP] = {"setup",        STATUS_SETUP,   STATUS_SETUP,   false},
 };
 
-static char sentence[PATH_MAX + 128];
+static char sentence[2 * PATH_MAX + 128];
 
 const char *end_reason_name(enum end_reason reason)
 {
@@ -87,6 +89,8 @@ int result_status(const struct result *r)
         return r->status & 0xff;
     if (r->reason == END_SIGNAL)
         return 128 + r->status;
+    if (r->reason == END_SETUP && r->status)
+        return r->status;
     return r->command ? reasons[r->reason].with_command : reasons[r->reason].status;
 }
 
@@ -97,10 +101,17 @@ static bool in_place(const char *path)
     return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
 }
 
+static void temporary(char *tmp, size_t size, const char *path)
+{
+    snprintf(tmp, size, "%.*s.tmp-%ld", PATH_MAX, path, (long)getpid());
+}
+
 const char *result_file_check(const char *path)
 {
     struct stat st;
     char dir[PATH_MAX];
+    if (!*path)
+        return "--result: the name is empty (name a file)";
     if (snprintf(dir, sizeof dir, "%s", path) >= (int)sizeof dir)
         return "--result: the path is too long";
     if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
@@ -121,43 +132,42 @@ const char *result_file_check(const char *path)
                  strerror(errno));
         return sentence;
     }
+    /* Names too long by the suffix, a folder that is gone, a file system without an inode left: only trying tells. */
+    char tmp[PATH_MAX + 32];
+    temporary(tmp, sizeof tmp, path);
+    int fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (fd < 0) {
+        snprintf(sentence, sizeof sentence, "--result %s: %s: %s", path, tmp, strerror(errno));
+        return sentence;
+    }
+    close(fd);
+    unlink(tmp);
     return NULL;
 }
 
-static bool write_all(int fd, const char *p, size_t n)
+const char *result_file_write(const char *path, const struct result *r, uint64_t patience)
 {
-    while (n) {
-        ssize_t w = write(fd, p, n);
-        if (w < 0 && errno == EINTR)
-            continue;
-        if (w <= 0)
-            return false;
-        p += w;
-        n -= (size_t)w;
-    }
-    return true;
-}
-
-const char *result_file_write(const char *path, const struct result *r)
-{
-    char text[1024], tmp[PATH_MAX];
+    char text[1024], tmp[PATH_MAX + 32];
     int n = snprintf(
         text, sizeof text, "source=%s\nstatus=%d\nreason=%s\ndetail=%s\ntime_ms=%llu\nboot_ms=%llu\n",
         reasons[r->reason].guest ? "guest" : "vmlet", result_status(r), end_reason_name(r->reason), r->detail,
         (unsigned long long)r->time_ms, (unsigned long long)r->boot_ms);
     bool direct = in_place(path);
-    if (snprintf(tmp, sizeof tmp, direct ? "%s" : "%s.tmp-%ld", path, (long)getpid()) >= (int)sizeof tmp)
-        return "--result: the path is too long";
+    if (direct)
+        snprintf(tmp, sizeof tmp, "%s", path);
+    else
+        temporary(tmp, sizeof tmp, path);
     /* O_EXCL: a link that somebody laid there is not followed. */
-    int fd = open(tmp, direct ? O_WRONLY | O_CLOEXEC : O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    bool ok = fd >= 0 && write_all(fd, text, (size_t)n);
+    int fd = patient_open(tmp, direct ? O_WRONLY : O_WRONLY | O_CREAT | O_EXCL, patience);
+    bool ok = fd >= 0 && patient_write(fd, text, (size_t)n, patience);
     if (fd >= 0 && close(fd) < 0)
         ok = false;
     if (ok && !direct)
         ok = rename(tmp, path) == 0;
     if (ok)
         return NULL;
-    snprintf(sentence, sizeof sentence, "--result %s: %s", path, strerror(errno));
+    snprintf(sentence, sizeof sentence, "--result %s: %s", path,
+             errno == ETIMEDOUT ? "nobody reads it" : strerror(errno));
     if (!direct && fd >= 0)
         unlink(tmp);
     return sentence;

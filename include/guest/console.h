@@ -36,6 +36,7 @@ struct console_config {
     bool serial;            /* without a command: stdin and stdout belong to COM1 */
     bool terminal;          /* stdin is one, and its keys are for the guest as they come */
     const char *kernel_log; /* as given: FILE, "stderr", "stdout", "none"; NULL: the default */
+    uint64_t patience;      /* ns, for the reader of a --kernel-log that is a FIFO */
 
     void (*watch)(void *ctx, enum watch_event event, const char *line);
     void (*hello)(void *ctx);                                   /* the in-guest init runs */

@@ -67,11 +67,11 @@ bool result_end(struct result *r, enum end_reason reason, int status, const char
 /* vmlet's own exit status; for END_SIGNAL 128 + n (the caller then dies of the signal itself). */
 int result_status(const struct result *r);
 
-/* Opens nothing yet, but finds out whether `path` could be written: NULL, or a sentence (static buffer). To
- * be asked before the guest starts. */
+/* Finds out whether `path` could be written (a regular file by making and removing the temporary one, anything else unopened):
+ * NULL, or a sentence (static buffer). To be asked before the guest starts. */
 const char *result_file_check(const char *path);
 
-/* NULL, or a sentence (static buffer). */
-const char *result_file_write(const char *path, const struct result *r);
+/* NULL, or a sentence (static buffer). A FIFO's reader is waited for as kvm/host/patient.h says, for `patience` ns. */
+const char *result_file_write(const char *path, const struct result *r, uint64_t patience);
 
 #endif

@@ -19,7 +19,7 @@ enum {
 #define RATE_WINDOW_NS 5000000000ull
 
 static enum log_level log_level = LOG_LEVEL_WARNING;
-static void (*die_hook)(const char *message);
+static void (*die_hook)(int status, const char *message);
 static _Atomic uint64_t guest_bugs;
 static _Atomic uint64_t lost; /* messages for which there was no room */
 
@@ -28,7 +28,7 @@ void log_set_level(enum log_level level)
     log_level = level;
 }
 
-void log_set_die_hook(void (*hook)(const char *message))
+void log_set_die_hook(void (*hook)(int status, const char *message))
 {
     die_hook = hook;
 }
@@ -83,23 +83,34 @@ static void put(const char *prefix, const char *fmt, va_list ap)
     errno = saved;
 }
 
-void die(const char *fmt, ...)
+_Noreturn static void end_process(int status, const char *fmt, va_list ap)
 {
     char line[LINE_MAX_BYTES];
-    va_list ap;
-    va_start(ap, fmt);
     size_t len = format(line, sizeof line, "", fmt, ap);
-    va_end(ap);
     if (write(STDERR_FILENO, line, len) < 0) {
         /* the status still says it */
     }
-    void (*hook)(const char *) = die_hook;
+    void (*hook)(int, const char *) = die_hook;
     die_hook = NULL; /* a die() inside the hook does not come back here */
     if (hook) {
         line[len - 1] = 0;
-        hook(line + strlen("vmlet: "));
+        hook(status, line + strlen("vmlet: "));
     }
-    exit(125);
+    exit(status);
+}
+
+void die(const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    end_process(125, fmt, ap);
+}
+
+void die_status(int status, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    end_process(status, fmt, ap);
 }
 
 #define LOG_FUNCTION(name, level, prefix)                                                                    \

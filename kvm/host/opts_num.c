@@ -24,6 +24,7 @@ static const struct unit time_units[] = {
     {"s",  1000000000ull       },
     {"ms", 1000000ull          },
     {"us", 1000ull             },
+    {"ns", 1ull                },
     {"m",  60 * 1000000000ull  },
     {"h",  3600 * 1000000000ull},
     {NULL, 0                   },

@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 static const int taken[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH, SIGTSTP, SIGCONT};
-static const int crashes[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGXCPU, SIGXFSZ};
+static const int crashes[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGXCPU};
 
 enum {
     N_TAKEN = sizeof taken / sizeof taken[0],
@@ -59,6 +59,7 @@ void signals_block(void)
             action.sa_handler == SIG_DFL) /* a sanitizer's handler stays */
             sigaction(crashes[i], &crash, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* `ulimit -f`: write() then says EFBIG, like any full disk */
 }
 
 /* Stops all threads as SIGTSTP would have, were it not blocked: not where nobody could continue us (an orphaned process
@@ -130,10 +131,22 @@ void signals_unwatch(void)
     close(fd);
 }
 
+int signals_pending(void)
+{
+    static const int ends[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
+    sigset_t set;
+    sigpending(&set);
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
+        if (sigismember(&set, ends[i]) == 1)
+            return ends[i];
+    return 0;
+}
+
 void signals_child(void)
 {
     sigset_t none;
     signal(SIGPIPE, SIG_DFL);
+    signal(SIGXFSZ, SIG_DFL);
     for (int i = 0; i < N_CRASHES; i++)
         signal(crashes[i], SIG_DFL);
     sigemptyset(&none);

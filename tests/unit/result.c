@@ -59,7 +59,7 @@ TEST(result_file_says_it_without_ambiguity)
     result_end(&r, END_SIGNALED, 137, "signal 9");
     CHECK(!result_file_check(path));
     for (int i = 0; i < 2; i++) { /* the second time over the first */
-        CHECK(!result_file_write(path, &r));
+        CHECK(!result_file_write(path, &r, 0));
         FILE *f = fopen(path, "r");
         CHECK(f);
         text[fread(text, 1, sizeof text - 1, f)] = 0;
@@ -75,7 +75,7 @@ TEST(result_file_that_cannot_be_written_is_known_before)
     CHECK(result_file_check("/nonexistent-folder/r"));
     CHECK(result_file_check("/tmp"));
     CHECK(!result_file_check("/dev/null"));
-    CHECK(result_file_write("/nonexistent-folder/r", &(struct result){0}));
+    CHECK(result_file_write("/nonexistent-folder/r", &(struct result){0}, 0));
 }
 
 TEST(X5_result_does_not_follow_a_link_laid_in_its_way)
@@ -86,7 +86,7 @@ TEST(X5_result_does_not_follow_a_link_laid_in_its_way)
     snprintf(victim, sizeof victim, "%s/victim", dir);
     snprintf(tmp, sizeof tmp, "%s.tmp-%ld", path, (long)getpid());
     CHECK(!symlink(victim, tmp));
-    CHECK(result_file_write(path, &(struct result){0}));
+    CHECK(result_file_write(path, &(struct result){0}, 0));
     CHECK(access(victim, F_OK) < 0);
     unlink(tmp);
     rmdir(dir);

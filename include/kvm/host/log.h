@@ -31,11 +31,13 @@ enum log_level {
 /* Set once at start-up, before threads. */
 void log_set_level(enum log_level level);
 
-/* Called by die() after its message, once, before exit(125): the result file and the terminal are put right
- * there. exit() runs the atexit handlers too. Owner: main.c. */
-void log_set_die_hook(void (*hook)(const char *message));
+/* Called by die() after its message, once, before exit(status): the result file and the terminal are put right
+ * there. exit() runs the atexit handlers too. Owner: machine.c. */
+void log_set_die_hook(void (*hook)(int status, const char *message));
 
 _Noreturn void die(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* die() with another status than 125: 126 and 127, as a shell says them. */
+_Noreturn void die_status(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -26,6 +26,9 @@ bool signals_watch(struct loop *loop, const struct signals_ops *ops, void *arg)
     __attribute__((warn_unused_result));
 void signals_unwatch(void);
 
+/* The signal that would end the run and that waits to be delivered (the loop is not running), or 0. Any thread. */
+int signals_pending(void);
+
 /* In a child between fork and exec: default actions, nothing blocked. Async-signal-safe. */
 void signals_child(void);
 
