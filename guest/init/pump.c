@@ -287,6 +287,7 @@ static void tell_end(void)
 /* ---- the loop ---- */
 
 static volatile enum ending asked_to_end;
+static uint64_t blocked; /* signals, but in ppoll() */
 
 static void on_signal(int signal)
 {
@@ -317,13 +318,21 @@ void pump_signals(void)
     } handle = {on_signal, 0x04000000 /* SA_RESTORER */, signal_return, 0},
       ignore = {(void (*)(int))1, 0, NULL, 0};
     static const uint8_t handled[] = {SIG_CHLD, SIG_USR1, SIG_USR2, SIG_TERM, SIG_INT};
-    uint64_t blocked = 0; /* but in ppoll() */
     for (size_t i = 0; i < (SYS(getpid) == 1 ? sizeof handled : 1); i++) {
         SYS(rt_sigaction, handled[i], &handle, NULL, sizeof handle.mask);
         blocked |= 1ull << (handled[i] - 1);
     }
     SYS(rt_sigaction, SIG_PIPE, &ignore, NULL, sizeof ignore.mask);
     SYS(rt_sigprocmask, 0 /* SIG_BLOCK */, &blocked, NULL, sizeof blocked);
+}
+
+/* `poweroff` as the command: its signal came before its end, but may not have been let in yet. */
+static bool ends_the_machine(void)
+{
+    static const uint64_t none;
+    SYS(rt_sigprocmask, 2 /* SIG_SETMASK */, &none, NULL, sizeof none);
+    SYS(rt_sigprocmask, 2, &blocked, NULL, sizeof blocked);
+    return asked_to_end;
 }
 
 /* The next moment at which something is to be done; what is past and still undone waits for credit, not for time. */
@@ -391,12 +400,13 @@ static void run(void)
 {
     for (;;) {
         struct pollfd fds[4];
-        if (asked_to_end) {
+        reap();
+        bool over = pump.ended && !pump.told && drained();
+        if (over ? ends_the_machine() : asked_to_end) {
             SYS(kill, -1, SIG_TERM);
             setup_end(asked_to_end);
         }
-        reap();
-        if (pump.ended && !pump.told && drained())
+        if (over)
             tell_end();
         in_credit();
         if (!deadlines() || (pump.told && !pump.in_guest && !line_busy()))
