@@ -24,7 +24,7 @@ static void pvpanic_write(struct device *dev, unsigned index, uint64_t value)
     if (value & PVPANIC_PANICKED)
         board_end(dev->board, BOARD_PANIC, 0);
     else if (value & PVPANIC_CRASH_LOADED)
-        info("%s: the guest panicked and starts its crash kernel", dev->id);
+        guest_note(LOG_LEVEL_INFO, "%s: the guest panicked and starts its crash kernel", dev->id);
 }
 
 static const struct reg_bits pvpanic_bits[] = {

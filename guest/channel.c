@@ -127,8 +127,8 @@ static void text_copy(char *out, size_t size, const uint8_t *text, size_t n)
 {
     if (n > size - 1)
         n = size - 1;
-    for (size_t i = 0; i < n; i++)
-        out[i] = text[i] < 0x20 || text[i] == 0x7f ? '?' : (char)text[i];
+    memcpy(out, text, n);
+    log_clean(out, n);
     out[n] = 0;
 }
 

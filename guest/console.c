@@ -172,7 +172,7 @@ static size_t on_output(void *ctx, enum channel_stream stream, const void *bytes
 static void on_message(void *ctx, const char *text)
 {
     (void)ctx;
-    warn("guest: init: %s", text);
+    guest_note(LOG_LEVEL_WARNING, "init: %s", text);
 }
 
 /* ---- input */

@@ -2,6 +2,7 @@
 /* How a run ended: see include/guest/result.h. */
 #include "guest/result.h"
 
+#include "kvm/host/log.h"
 #include "kvm/host/patient.h"
 
 #include <errno.h>
@@ -51,9 +52,7 @@ const char *end_reason_name(enum end_reason reason)
 static void set_detail(struct result *r, const char *text)
 {
     snprintf(r->detail, sizeof r->detail, "%s", text);
-    for (char *p = r->detail; *p; p++)
-        if ((unsigned char)*p < 0x20 || *p == 0x7f)
-            *p = ' ';
+    log_clean(r->detail, strlen(r->detail));
 }
 
 bool result_panic(struct result *r, const char *line)

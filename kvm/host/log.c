@@ -38,6 +38,19 @@ uint64_t log_guest_bugs(void)
     return atomic_load_explicit(&guest_bugs, memory_order_relaxed);
 }
 
+void log_clean(char *text, size_t n)
+{
+    unsigned char *p = (unsigned char *)text;
+    for (size_t i = 0; i < n; i++) {
+        if (p[i] < 0x20 || p[i] == 0x7f)
+            p[i] = '?';
+        else if (p[i] == 0xc2 && i + 1 < n && p[i + 1] >= 0x80 && p[i + 1] < 0xa0)
+            p[i] = p[i + 1] = '?';
+        else if (p[i] >= 0x80 && p[i] < 0xa0 && (i == 0 || p[i - 1] < 0x80))
+            p[i] = '?'; /* no part of a character: a terminal of 8 bits may obey it */
+    }
+}
+
 /* Formats into line as `vmlet: …\n` and returns the length with the newline. */
 static size_t format(char *line, size_t size, const char *prefix, const char *fmt, va_list ap)
 {
@@ -46,9 +59,7 @@ static size_t format(char *line, size_t size, const char *prefix, const char *fm
     size_t len = (size_t)head + (body > 0 ? (size_t)body : 0);
     if (len > size - 2)
         len = size - 2;
-    for (size_t i = 0; i < len; i++)
-        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
-            line[i] = '?';
+    log_clean(line, len);
     line[len] = '\n';
     line[len + 1] = 0;
     return len + 1;
@@ -127,12 +138,9 @@ LOG_FUNCTION(warn, LOG_LEVEL_WARNING, "")
 LOG_FUNCTION(info, LOG_LEVEL_INFO, "")
 LOG_FUNCTION(debug, LOG_LEVEL_DEBUG, "")
 
-void guest_bug_at(struct bug_site *site, const char *fmt, ...)
+/* At most RATE_MESSAGES in a window. */
+static void put_limited(struct bug_site *site, const char *fmt, va_list ap)
 {
-    atomic_fetch_add_explicit(&guest_bugs, 1, memory_order_relaxed);
-    if (log_level < LOG_LEVEL_WARNING)
-        return;
-
     struct timespec ts;
     clock_gettime(CLOCK_MONOTONIC, &ts);
     uint64_t now = (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec + 1; /* never 0 */
@@ -150,8 +158,26 @@ void guest_bug_at(struct bug_site *site, const char *fmt, ...)
     char prefix[64] = "guest: ";
     if (held)
         snprintf(prefix, sizeof prefix, "guest (%llu like this not shown): ", (unsigned long long)held);
+    put(prefix, fmt, ap);
+}
+
+void guest_bug_at(struct bug_site *site, const char *fmt, ...)
+{
+    atomic_fetch_add_explicit(&guest_bugs, 1, memory_order_relaxed);
+    if (log_level < LOG_LEVEL_WARNING)
+        return;
     va_list ap;
     va_start(ap, fmt);
-    put(prefix, fmt, ap);
+    put_limited(site, fmt, ap);
+    va_end(ap);
+}
+
+void guest_note_at(struct bug_site *site, enum log_level level, const char *fmt, ...)
+{
+    if (log_level < level)
+        return;
+    va_list ap;
+    va_start(ap, fmt);
+    put_limited(site, fmt, ap);
     va_end(ap);
 }

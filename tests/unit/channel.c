@@ -469,6 +469,9 @@ TEST(channel_log_of_init)
     frame(FRAME_LOG, big, sizeof big);
     send_all(ch);
     CHECK_EQ(strlen(h.message), 511);
+    frame(FRAME_LOG, "a\0b\xc2\x9b.", 6);
+    send_all(ch);
+    CHECK_STR(h.message, "a?b?" "?.");
     channel_free(ch);
 }
 

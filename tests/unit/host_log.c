@@ -71,6 +71,29 @@ TEST(S3_log_does_not_wait_for_a_full_pipe)
     put_back();
 }
 
+TEST(X8_what_a_guest_says_is_rate_limited_and_harmless)
+{
+    redirect(65536);
+    uint64_t before = log_guest_bugs();
+    for (int i = 0; i < 1000; i++)
+        guest_note(LOG_LEVEL_WARNING, "init: %s", "\x1b]0;x\x07");
+    const char *s = said();
+    int lines = 0;
+    for (const char *c = s; *c; c++)
+        lines += *c == '\n';
+    CHECK_EQ(lines, 10);
+    CHECK(!strncmp(s, "vmlet: guest: init: ?]0;x?\n", 27));
+    CHECK_EQ(log_guest_bugs(), before);
+    guest_note(LOG_LEVEL_INFO, "not at this level");
+    CHECK_STR(said(), "");
+    /* C1 controls, as bytes and as UTF-8; characters stay */
+    warn("\x9b"
+         "2J \xc2\x9b"
+         "2J \xc3\x9b \xe2\x82\xac \x90\x90 \xc2");
+    CHECK_STR(said(), "vmlet: ?2J ??2J \xc3\x9b \xe2\x82\xac ?? \xc2\n");
+    put_back();
+}
+
 TEST(X8_guest_bugs_are_rate_limited)
 {
     redirect(65536);

@@ -42,7 +42,15 @@ TEST(result_first_end_wins_but_a_panic_is_not_overwritten)
     CHECK(result_end(&p, END_REBOOT, 0, "reset"));
     CHECK_EQ(p.reason, END_PANIC);
     CHECK_EQ(result_status(&p), 123);
-    CHECK_STR(p.detail, "Kernel panic - not syncing: x y");
+    CHECK_STR(p.detail, "Kernel panic - not syncing: x?y");
+
+    struct result k = {0};
+    CHECK(result_panic(&k, "Kernel panic - not syncing: \x1b[2J"));
+    CHECK(!result_panic(&k, "again"));
+    CHECK(result_end(&k, END_KVM_ERROR, 0, "vCPU 0: KVM cannot go on"));
+    CHECK_EQ(k.reason, END_PANIC);
+    CHECK_STR(k.detail, "Kernel panic - not syncing: ?[2J");
+    CHECK(!result_panic(&k, "too late"));
 
     struct result t = {0};
     result_panic(&t, "Kernel panic - not syncing: x");

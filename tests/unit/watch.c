@@ -46,6 +46,19 @@ TEST(watch_is_not_fooled_by_a_program_that_quotes_them)
               "...");
 }
 
+TEST(watch_finds_a_message_behind_a_prompt)
+{
+    CHECK_STR(feed("debian login: [   34.123456] Kernel panic - not syncing: sysrq\n", 9), "P");
+    CHECK_STR(feed("# [x] [ 134.123456][   T1] ---[ end Kernel panic - not syncing: x ]---\n", 70), "E");
+    CHECK_STR(feed("[1.2] [    3.000001] fine [    3.000002] reboot: System halted\n", 3), "H");
+    CHECK_STR(feed("Nov 22 08:00:00 host kernel: [   34.123456] Kernel panic - not syncing: old\n"
+                   "$ [34.12345] Kernel panic - not syncing\n"
+                   "$ [.123456] Kernel panic - not syncing\n"
+                   "$ [   34.123456] he said Kernel panic - not syncing\n[[[[[\n[\n[ 1.123456]",
+                   5),
+              "......");
+}
+
 TEST(watch_line_without_end_stays_bounded)
 {
     struct watch w = {.event = note};

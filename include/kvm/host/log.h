@@ -19,6 +19,7 @@
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum log_level {
@@ -55,6 +56,19 @@ void guest_bug_at(struct bug_site *site, const char *fmt, ...) __attribute__((fo
         static struct bug_site bug_site_;                                                                    \
         guest_bug_at(&bug_site_, __VA_ARGS__);                                                               \
     } while (0)
+
+/* What a guest has to say, and may say as often as it likes: rate limited in the same way, but not counted as a bug. */
+void guest_note_at(struct bug_site *site, enum log_level level, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+#define guest_note(level, ...)                                                                               \
+    do {                                                                                                     \
+        static struct bug_site bug_site_;                                                                    \
+        guest_note_at(&bug_site_, level, __VA_ARGS__);                                                       \
+    } while (0)
+
+/* Makes text harmless for a terminal: C0 and C1 control characters (these as UTF-8 too, U+0080-U+009F) become `?`. Applied
+ * to every message; for what else shows a guest's words. */
+void log_clean(char *text, size_t n);
 
 /* How many guest_bug()s there were in all, shown or not. */
 uint64_t log_guest_bugs(void);
