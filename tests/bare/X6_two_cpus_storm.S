@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MIT
+// Two CPUs at once at the clock, the serial ports, the keyboard controller, power management and configuration space: each
+// draws ports of its own, none that ends the machine. The first CPU's end is the end.
+// args: --device exit --console none -c 2
+// seconds: 60
+#include "bare.inc"
+    movl $0x1ff, LAPIC + 0xf0
+    mov $trampoline, %esi    /* to 0x8000, the SIPI's vector 8 */
+    mov $0x8000, %edi
+    mov $trampoline_end - trampoline, %ecx
+    cld
+    rep movsb
+    movl $0, 0x9000
+    movl $0xc4500, LAPIC + 0x300
+    movl $0xc4608, LAPIC + 0x300
+1:  pause
+    cmpl $0, 0x9000
+    je 1b
+    mov $0x2545f491, %esi
+    mov $20000, %ebx
+    call storm
+    step
+    cmpl $2, 0x9000          /* the other is at it, too */
+    fail_if b
+    movl $0xc4500, LAPIC + 0x300 /* INIT and SIPI while it works */
+    movl $0xc4608, LAPIC + 0x300
+    movl $0xc4608, LAPIC + 0x300
+    movl $0xc4500, LAPIC + 0x300
+    mov $1000, %ebx
+    call storm
+    pass
+
+storm:                       /* EBX accesses from the seed ESI */
+    mov %esi, %eax
+    shl $13, %eax
+    xor %eax, %esi
+    mov %esi, %eax
+    shr $17, %eax
+    xor %eax, %esi
+    mov %esi, %eax
+    shl $5, %eax
+    xor %eax, %esi
+    mov %esi, %eax
+    shr $8, %eax
+    and $63, %eax
+    movzwl ports(, %eax, 2), %edx
+    mov %esi, %eax
+    shr $16, %eax
+    test $1, %esi
+    jz 2f
+    out %al, %dx
+    jmp 3f
+2:  in %dx, %al
+    test $2, %esi
+    jz 3f
+    in %dx, %eax
+3:  dec %ebx
+    jnz storm
+    ret
+
+    .code16
+trampoline:
+    xor %ax, %ax
+    mov %ax, %ds
+    lgdtl 0x8000 + gdtr - trampoline
+    mov $1, %eax
+    mov %eax, %cr0
+    ljmpl $8, $second
+    .balign 8
+gdt:
+    .quad 0, 0x00cf9a000000ffff, 0x00cf92000000ffff
+gdtr:
+    .word 23
+    .long 0x8000 + gdt - trampoline
+trampoline_end:
+    .code32
+second:
+    mov $16, %eax
+    mov %eax, %ds
+    mov %eax, %es
+    mov %eax, %ss
+    mov $0x70000, %esp
+    mov $0x1234567, %esi
+4:  lock incl 0x9000
+    mov $1000, %ebx
+    call storm
+    jmp 4b
+
+    .data
+ports:
+    .word 0x70, 0x71, 0x70, 0x71, 0x70, 0x71, 0x70, 0x71
+    .word 0x3f8, 0x3f9, 0x3fa, 0x3fb, 0x3fc, 0x3fd, 0x3fe, 0x3ff
+    .word 0x2f8, 0x2f9, 0x2fa, 0x2fb, 0x2fc, 0x2fd, 0x2fe, 0x2ff
+    .word 0x3e8, 0x3e9, 0x3ea, 0x3eb, 0x3ec, 0x3ed, 0x3ee, 0x3ef
+    .word 0x2e8, 0x2e9, 0x2ea, 0x2eb, 0x2ec, 0x2ed, 0x2ee, 0x2ef
+    .word 0x600, 0x601, 0x602, 0x603, 0x608, 0x609, 0x60a, 0x60b
+    .word 0xcf8, 0xcfc, 0xcfd, 0xcfe, 0xcff, 0xcfa, 0xcfb, 0xcfc
+    .word 0x60, 0x61, 0x20, 0x21, 0xa0, 0xa1, 0x4d0, 0x80
