@@ -396,6 +396,8 @@ static void build_board(struct machine *m, unsigned phys_bits)
     if (!pci_bus_place(m->board.pci, m->ram->size, phys_bits, err, sizeof err))
         die("%s", err);
     transaction_commit();
+    if (m->memory.changed || m->io.changed) /* a commit that found no memory, and would try again */
+        die("the guest's memory map: out of memory");
 }
 
 /* ---- the run */
@@ -581,6 +583,8 @@ int machine_run(const struct machine_options *o)
     m->link = (struct kvm_link){m->vm, m->vcpus};
     m->slots = slots_new_kvm(&m->memory, &m->link);
     ioevents_new_kvm(&m->memory, &m->io, &m->link);
+    if (slots_stats(m->slots).failures)
+        die("the guest's memory: KVM did not take all of it");
     struct boot_state start;
     payload_load(&payload, m->ram, cpus, phys_bits, &start);
     boot_cpu(m, &start);

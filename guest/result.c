@@ -93,11 +93,20 @@ int result_status(const struct result *r)
     return r->command ? reasons[r->reason].with_command : reasons[r->reason].status;
 }
 
+/* Whether `path` is one of our descriptors under another name (/dev/fd/3, /dev/stdout), in whose folder nothing can be made. */
+static bool is_descriptor(const char *path)
+{
+    char to[16];
+    ssize_t n = readlink(path, to, sizeof to);
+    return !strncmp(path, "/dev/fd/", 8) || !strncmp(path, "/proc/", 6) ||
+           (n >= 6 && !memcmp(to, "/proc/", 6));
+}
+
 /* Whether `path` is there and is no regular file: then it is written as it stands. */
 static bool in_place(const char *path)
 {
     struct stat st;
-    return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
+    return stat(path, &st) == 0 && (!S_ISREG(st.st_mode) || is_descriptor(path));
 }
 
 static void temporary(char *tmp, size_t size, const char *path)
@@ -157,7 +166,7 @@ const char *result_file_write(const char *path, const struct result *r, uint64_t
     else
         temporary(tmp, sizeof tmp, path);
     /* O_EXCL: a link that somebody laid there is not followed. */
-    int fd = patient_open(tmp, direct ? O_WRONLY : O_WRONLY | O_CREAT | O_EXCL, patience);
+    int fd = patient_open(tmp, direct ? O_WRONLY | O_APPEND : O_WRONLY | O_CREAT | O_EXCL, patience);
     bool ok = fd >= 0 && patient_write(fd, text, (size_t)n, patience);
     if (fd >= 0 && close(fd) < 0)
         ok = false;

@@ -94,10 +94,8 @@ static void put(const char *prefix, const char *fmt, va_list ap)
     errno = saved;
 }
 
-_Noreturn static void end_process(int status, const char *fmt, va_list ap)
+_Noreturn static void end_process(int status, char *line, size_t len)
 {
-    char line[LINE_MAX_BYTES];
-    size_t len = format(line, sizeof line, "", fmt, ap);
     if (write(STDERR_FILENO, line, len) < 0) {
         /* the status still says it */
     }
@@ -110,18 +108,24 @@ _Noreturn static void end_process(int status, const char *fmt, va_list ap)
     exit(status);
 }
 
+#define DIE(status_)                                                                                         \
+    do {                                                                                                     \
+        va_list ap;                                                                                          \
+        va_start(ap, fmt);                                                                                   \
+        char line[LINE_MAX_BYTES];                                                                           \
+        size_t len = format(line, sizeof line, "", fmt, ap);                                                 \
+        va_end(ap);                                                                                          \
+        end_process(status_, line, len);                                                                     \
+    } while (0)
+
 void die(const char *fmt, ...)
 {
-    va_list ap;
-    va_start(ap, fmt);
-    end_process(125, fmt, ap);
+    DIE(125);
 }
 
 void die_status(int status, const char *fmt, ...)
 {
-    va_list ap;
-    va_start(ap, fmt);
-    end_process(status, fmt, ap);
+    DIE(status);
 }
 
 #define LOG_FUNCTION(name, level, prefix)                                                                    \

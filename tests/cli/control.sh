@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=sh disable=SC2154,SC2034
+# The control socket from outside, and what a paused guest still answers to.
+
+# ask NAME TEXT: sends the bytes as they are, prints the answer.
+ask() {
+    python3 - "$XDG_RUNTIME_DIR/vmlet/$1.sock" "$2" <<'END'
+import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.settimeout(8)
+s.connect(sys.argv[1])
+try:
+    s.sendall(sys.argv[2].encode().decode("unicode_escape").encode("latin1"))
+    while data := s.recv(4096):
+        sys.stdout.write(data.decode())
+except (BrokenPipeError, ConnectionResetError):
+    pass
+END
+}
+
+refused() { # REGEX COMMAND...
+    regex=$1
+    shift
+    status 1 "$@" && line "$regex"
+}
+
+test_pause_resume_stop() {
+    guest ctl "$idle" --result result
+    status 0 "$vmlet" list && grep -Eq "^ctl +$guest$" out
+    status 0 "$vmlet" info ctl mtree && grep -q 'system' out
+    status 0 "$vmlet" info ctl mtree -f && [ -s out ]
+    refused 'takes -f' "$vmlet" info ctl mtree -x
+    refused 'no such command' "$vmlet" info ctl bogus
+    refused 'not paused' "$vmlet" resume ctl
+    refused 'no further words' "$vmlet" pause ctl now
+    status 0 "$vmlet" pause ctl
+    refused 'paused already' "$vmlet" pause ctl
+    status 0 "$vmlet" info ctl mtree
+    status 0 "$vmlet" resume --name ctl
+    status 0 "$vmlet" pause -a
+    status 0 "$vmlet" stop ctl
+    ended 123
+    result source=vmlet reason=stopped status=123 'detail=vmlet stop'
+    [ ! -e run/vmlet/ctl.sock ]
+}
+
+test_paused_guests_end() {
+    guest p "$count" --timeout 2 --result result >numbers
+    status 0 "$vmlet" pause p
+    sleep 0.2
+    size=$(stat -c %s numbers)
+    sleep 0.5
+    [ "$(stat -c %s numbers)" = "$size" ]
+    ended 124
+    result reason=timeout
+    guest p "$idle" --result result
+    status 0 "$vmlet" pause p
+    kill -TERM $guest
+    ended 143
+    result reason=signal status=143 detail=Terminated
+}
+
+test_names() {
+    guest n "$idle"
+    status 125 "$vmlet" run -k "$idle" --name n --timeout 1 && line 'name "n": a guest of that name is running'
+    kill -9 $guest
+    ended 137
+    [ -S run/vmlet/n.sock ]
+    status 42 "$vmlet" run -k "$value" --device exit --name n
+    [ ! -e run/vmlet/n.sock ]
+}
+
+test_X5_what_lies_where_the_socket_goes() {
+    mkdir -m 700 run/vmlet
+    : >victim
+    ln -s "$WORK/victim" run/vmlet/n.sock
+    status 125 "$vmlet" run -k "$value" --device exit --name n && line 'is no socket'
+    rm run/vmlet/n.sock
+    mkdir run/vmlet/n.sock
+    status 125 "$vmlet" run -k "$value" --device exit --name n && line 'is no socket'
+    rmdir run/vmlet/n.sock run/vmlet
+    ln -s "$WORK" run/vmlet
+    status 125 "$vmlet" run -k "$value" --device exit --name n && line 'symbolic link'
+    rm run/vmlet
+    mkdir -m 777 run/vmlet
+    chmod 777 run/vmlet
+    status 125 "$vmlet" run -k "$value" --device exit --name n && line 'open to other users'
+}
+
+test_hostile_clients() {
+    command -v python3 >/dev/null || { echo "needs python3"; return 77; }
+    guest h "$idle"
+    ask h '\n' | grep -qx 'error: no command (try help)'
+    ask h 'pause "\n' | grep -q '^error: '
+    ask h 'pau\x00se\n' | grep -q '^error: a zero byte'
+    ask h "$(head -c 70000 /dev/zero | tr '\0' a)" >long
+    ask h 'help\nstop\n' | grep -q '^stop'
+    python3 - run/vmlet/h.sock <<'END' &
+import socket, sys, time
+crowd = []
+for i in range(100):
+    s = socket.socket(socket.AF_UNIX)
+    s.setblocking(False)
+    try:
+        s.connect(sys.argv[1])
+        s.send(b"inf")
+    except BlockingIOError:
+        pass
+    crowd.append(s)
+time.sleep(2)
+END
+    crowd=$!
+    sleep 0.5
+    kill -0 $guest
+    wait $crowd
+    until_true "$vmlet" info h mtree
+    status 0 "$vmlet" stop h
+    ended 123
+}
