@@ -37,6 +37,8 @@ enum {
     SYS_RST = 1 << 1,
     RST_CPU = 1 << 2,
     FULL_RST = 1 << 3,
+
+    CARRY_LEAST_NS = 50000000, /* of the ten minutes between two carries */
 };
 
 struct pm {
@@ -72,7 +74,9 @@ static void pm_update(struct pm *pm)
     if ((pm->en & TMR_STS) && !(pm->sts & TMR_STS)) {
         uint64_t left = (((now >> 31) + 1) << 31) - now;
         uint64_t ns = (uint64_t)((unsigned __int128)left * 1000000000 / PM_TIMER_HZ) + 1;
-        device_timer_set(&pm->carry, loop_now(pm->dev.board->loop) + ns);
+        /* no sooner: guest time stands still while paused, and the last moment before a carry must not become a spin */
+        device_timer_set(&pm->carry,
+                         loop_now(pm->dev.board->loop) + (ns < CARRY_LEAST_NS ? CARRY_LEAST_NS : ns));
     } else {
         device_timer_cancel(&pm->carry);
     }

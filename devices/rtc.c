@@ -52,7 +52,8 @@ enum {
     HOUR_PM = 0x80,
 
     NS = 1000000000,
-    UIP_NS = 244000, /* UIP is up this long before an update */
+    UIP_NS = 244000,     /* UIP is up this long before an update */
+    STILL_NS = 50000000, /* between looks at a clock that stands still */
 };
 
 enum rtc_base {
@@ -237,8 +238,8 @@ static unsigned second_of_day(const struct rtc *r, uint64_t ns)
     return (unsigned)((seconds % 86400 + 86400) % 86400);
 }
 
-/* Cells, flags and interrupt line as of now, and the timer for what is next. */
-static void rtc_sync(struct rtc *r)
+/* Cells, flags and interrupt line as of now. Returns the time until what is next, UINT64_MAX: nothing that counts. */
+static uint64_t rtc_update(struct rtc *r)
 {
     uint64_t now = rtc_ns(r), p = period(r), next = UINT64_MAX;
     uint8_t enabled = r->cells[REG_B] & (B_PIE | B_AIE | B_UIE), flags = r->cells[REG_C];
@@ -279,15 +280,31 @@ static void rtc_sync(struct rtc *r)
                 next = (now / NS + alarm) * NS;
         }
     }
-    if (next != UINT64_MAX)
-        device_timer_set(&r->timer, loop_now(r->dev.board->loop) + (next - now));
+    return next != UINT64_MAX ? next - now : UINT64_MAX;
+}
+
+static void rtc_arm(struct rtc *r, uint64_t wait)
+{
+    if (wait != UINT64_MAX)
+        device_timer_set(&r->timer, loop_now(r->dev.board->loop) + wait);
     else
         device_timer_cancel(&r->timer);
 }
 
+static void rtc_sync(struct rtc *r)
+{
+    rtc_arm(r, rtc_update(r));
+}
+
+/* Guest time stands still while the guest is paused: then what is next never comes nearer, and nobody should be woken each
+ * time that it would have been due. */
 static void timer_due(struct device *dev)
 {
-    rtc_sync(to_rtc(dev));
+    struct rtc *r = to_rtc(dev);
+    bool still = rtc_ns(r) == r->seen;
+    uint64_t wait = rtc_update(r);
+
+    rtc_arm(r, still && wait < STILL_NS ? STILL_NS : wait);
 }
 
 /* ---- the two ports ---- */

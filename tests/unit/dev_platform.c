@@ -179,6 +179,26 @@ TEST(pm_timer_carry)
 
 /* ---- i8042 ---- */
 
+TEST(pm_timer_carry_while_paused_does_not_spin)
+{
+    board_make(&fb);
+    board_device(&fb, &pm_class, NULL);
+    fb.guest = (uint64_t)((1ull << 31) * 1000000000.0 / PM_TIMER_HZ) - 1000; /* a microsecond before */
+    port_out(&fb, PM_BASE + 2, 1, 2);
+    unsigned wakes = 0;
+    for (uint64_t end = fb.now + 1000000000; loop_next(fb.b.loop) <= end; wakes++) {
+        uint64_t next = loop_next(fb.b.loop);
+        fb.now = next > fb.now ? next : fb.now;
+        while (loop_step(fb.b.loop))
+            ;
+    }
+    CHECK(wakes > 0 && wakes <= 25);
+    CHECK(!fb.irq.level[PM_SCI]);
+    board_pass(&fb, 60000000);
+    CHECK(fb.irq.level[PM_SCI]);
+    board_break(&fb);
+}
+
 TEST(i8042_probe_is_answered_at_once)
 {
     board_make(&fb);

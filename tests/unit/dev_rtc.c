@@ -339,6 +339,44 @@ TEST(rtc_late_host_sets_the_flags_of_what_it_missed)
     board_break(&fb);
 }
 
+/* The guest asks for what it does not take, and holds SET for ever; and it is paused with a fast rate on. */
+TEST(S5_rtc_fast_rate_ignored_and_set_held_wake_nobody)
+{
+    start(NULL);
+    set(A, 0x23);
+    set(B, 0x72);
+    CHECK(board_run(&fb, 10 * S) <= 1);
+    CHECK(irq8());
+    set(B, 0xf2);
+    for (int i = 0; i < 3; i++)
+        get(C); /* the periodic flag goes on while SET is held, one at a time */
+    CHECK(board_run(&fb, 10 * S) <= 1);
+    get(C);
+    set(B, 0xb2);
+    get(C);
+    CHECK_EQ(board_run(&fb, 100000 * S), 0);
+    CHECK_EQ(get(C), 0x40);
+    board_break(&fb);
+
+    start("base=guest");
+    set(A, 0x23);
+    set(B, 0x42);
+    get(C);
+    unsigned wakes = 0;
+    for (uint64_t end = fb.now + S; loop_next(fb.b.loop) <= end;
+         wakes++) { /* paused: only the host's clock goes on */
+        uint64_t next = loop_next(fb.b.loop);
+        fb.now = next > fb.now ? next : fb.now;
+        while (loop_step(fb.b.loop))
+            ;
+    }
+    CHECK(wakes > 0 && wakes <= 25);
+    CHECK(!irq8());
+    board_run(&fb, 100000000);
+    CHECK(irq8());
+    board_break(&fb);
+}
+
 TEST(S5_rtc_index_beyond_the_cells_and_impossible_dates)
 {
     start(NULL);
