@@ -201,6 +201,8 @@ static inline struct hit find(struct reg_map *map, uint64_t offset, unsigned siz
         hit.index = at / reg_stride(reg);
         at %= reg_stride(reg);
     }
+    if (unlikely(at && reg->flags & REG_LOW))
+        return hit;
     if (unlikely(!(size & (reg->sizes ? reg->sizes : reg->width)) || size > reg->width - at)) {
         hit.fault = REG_FAULT_SIZE;
         return hit;
@@ -281,7 +283,7 @@ void regs_write(struct reg_map *map, uint64_t offset, uint64_t value, unsigned s
     if (unlikely(hooks && hooks->access))
         hooks->access(hooks->ctx, dev, reg, hit.index, true, offset, size, value);
 
-    uint64_t lanes = size_mask(size) << hit.lane;
+    uint64_t lanes = reg->flags & REG_LOW ? UINT64_MAX : size_mask(size) << hit.lane;
     uint64_t old = reg_field_get(dev, reg, hit.index);
     uint64_t full = (old & ~lanes & ~reg->w1c) | value << hit.lane;
     if (reg->writable | reg->w1c)
