@@ -56,7 +56,9 @@ enum reg_flag {
     REG_WO = 1 << 1,   /* only writes see this entry */
     REG_KEEP = 1 << 2, /* the reset value is set when the device is made, and survives device_reset() */
     REG_PURE = 1 << 3, /* the read callback changes nothing: dumps may call it */
-    REG_LOW = 1 << 4,  /* narrow accesses are of the low bytes: a write clears the others, at higher offsets is nothing */
+    REG_LOW =
+        1
+        << 4, /* narrow accesses are of the low bytes: a write clears the others, at higher offsets is nothing */
 };
 
 struct reg {

@@ -471,7 +471,8 @@ TEST(channel_log_of_init)
     CHECK_EQ(strlen(h.message), 511);
     frame(FRAME_LOG, "a\0b\xc2\x9b.", 6);
     send_all(ch);
-    CHECK_STR(h.message, "a?b?" "?.");
+    CHECK_STR(h.message, "a?b?"
+                         "?.");
     channel_free(ch);
 }
 
