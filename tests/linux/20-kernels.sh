@@ -50,5 +50,5 @@ test_two_cpus() {
 test_params_extend() {
     run vmlet run -k "$CLOUD" -p 'vmlet.word=1 quiet' -- cat /proc/cmdline
     expect_status 0
-    expect_match out 'console=ttyS0.*vmlet.word=1'
+    expect_match out 'panic=-1.* vmlet.word=1 quiet'
 }

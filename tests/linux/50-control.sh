@@ -8,7 +8,7 @@ start() { # [OPTION...]
     vmlet run -k "$CLOUD" --name g1 --result result "$@" -- sh -c 'echo up; i=0; while :; do echo $i; i=$((i + 1)); sleep 1; done' >out 2>err </dev/null &
     pid=$!
     # shellcheck disable=SC2064 # the value of now
-    trap "kill -9 $pid 2>/dev/null" EXIT
+    trap "kill -9 $pid 2>/dev/null || :" EXIT
     wait_for 40 grep -q up out
     cp out up
 }
