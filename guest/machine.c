@@ -613,8 +613,10 @@ int machine_run(const struct machine_options *o)
     if (!m->console)
         die("%s", err);
     m->control = control_new(m, m->loop, o->name, err, sizeof err);
-    if (!m->control)
+    if (!m->control && o->name)
         die("%s", err);
+    if (!m->control) /* nobody named it, so nobody means to call it */
+        warn("%s: this guest cannot be reached by `vmlet info` and the like", err);
     if (o->timeout)
         loop_timer_set(&m->timeout, deadline(m));
     loop_timer_after(&m->halt_check, m->halt_wait);
@@ -625,7 +627,8 @@ int machine_run(const struct machine_options *o)
     loop_run(m->loop);
 
     vcpus_join(m->vcpus);
-    control_free(m->control);
+    if (m->control)
+        control_free(m->control);
     flush(m);
     console_free(m->console);
     return finish(m);

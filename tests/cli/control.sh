@@ -117,3 +117,11 @@ END
     status 0 "$vmlet" stop h
     ended 123
 }
+
+# A guest that nobody named runs without a socket, where there can be none; one that was named does not.
+test_no_place_for_a_socket() {
+    long=$PWD/$(printf 'x%.0s' $(seq 100))
+    mkdir -p "$long"
+    status 42 env XDG_RUNTIME_DIR="$long" "$vmlet" run -k "$value" --device exit && line 'cannot be reached'
+    status 125 env XDG_RUNTIME_DIR="$long" "$vmlet" run -k "$value" --device exit --name n && line 'name'
+}
