@@ -88,7 +88,7 @@ static void edu_irq_ack_write(struct device *dev, unsigned index, uint64_t value
         pci_lower(&e->pci);
 }
 
-/* src, dst, cnt, cmd: index says which; locked while a transfer runs. */
+/* src, dst and cnt are locked while a transfer runs. */
 static void edu_dma_set(struct edu *e, uint64_t *reg, uint64_t value)
 {
     if (!(e->cmd & EDU_CMD_RUN))
