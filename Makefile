@@ -31,11 +31,11 @@ UNIT_SRC := $(wildcard tests/unit/*.c)
 UNIT     := $(UNIT_SRC:tests/unit/%.c=$B/unit/%)
 
 .DEFAULT_GOAL := all
-.PHONY: all unit test soak lint bench run install help clean
+.PHONY: all vmlet unit test soak lint bench run install help clean
 all: vmlet
 
-vmlet: $B/vmlet
-	@cp -f $< $@.tmp && mv -f $@.tmp $@
+vmlet: $B/vmlet # of whatever kind was asked for last
+	@cmp -s $< $@ || { cp -f $< $@.tmp && mv -f $@.tmp $@; }
 
 $B/vmlet: $B/main.o $B/libvmlet.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^

@@ -577,11 +577,11 @@ int machine_run(const struct machine_options *o)
     loop_timer_init(m->loop, &m->halt_check, check_halted, m);
     unsigned phys_bits = payload.narrow ? 32 : vm_phys_bits(m->vm);
     build_board(m, phys_bits);
-    m->vcpus = vcpus_new(m->vm, cpus, &vcpu_ops, m, err, sizeof err);
+    m->link.vm = m->vm;
+    m->slots = slots_new_kvm(&m->memory, &m->link);
+    m->link.vcpus = m->vcpus = vcpus_new(m->vm, cpus, &vcpu_ops, m, err, sizeof err);
     if (!m->vcpus)
         die("%s", err);
-    m->link = (struct kvm_link){m->vm, m->vcpus};
-    m->slots = slots_new_kvm(&m->memory, &m->link);
     ioevents_new_kvm(&m->memory, &m->io, &m->link);
     if (slots_stats(m->slots).failures)
         die("the guest's memory: KVM did not take all of it");

@@ -51,8 +51,12 @@ static void add_fixed(struct kvm_irq_routing *t)
     }
 }
 
+/* Before the chips are there (vm_chips()) the table waits for them in k->vm. */
 static int write_table(struct irq_kvm *k)
 {
+    k->vm->routing = k->table;
+    if (!k->vm->chips)
+        return 0;
     return ioctl(k->vm->fd, KVM_SET_GSI_ROUTING, k->table) < 0 ? -errno : 0;
 }
 
@@ -114,6 +118,7 @@ static void kvm_free(void *ctx)
     for (unsigned i = 0; i < IRQ_ROUTES_MAX; i++)
         if (k->fds[i] >= 0)
             close(k->fds[i]);
+    k->vm->routing = NULL;
     free(k->table);
     free(k);
 }

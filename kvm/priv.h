@@ -21,6 +21,9 @@ struct vm {
     bool tsc_deadline;
     bool mce;
     size_t run_size;
+    const char *path;                /* in messages */
+    bool chips;                      /* the interrupt controllers are there */
+    struct kvm_irq_routing *routing; /* to be written when they come: irq_kvm.c's; NULL: KVM's own */
     _Atomic unsigned tsc_khz;
     struct kvm_cpuid2 *supported; /* NULL: not asked yet */
 };
@@ -74,6 +77,10 @@ struct vcpus {
     unsigned n;
     struct vcpu vcpu[];
 };
+
+/* --- vm.c: PIC, IOAPIC, PIT and the promise of local APICs, once; vcpus_new() calls it. So late because on Linux 6.18
+ * their places on KVM's buses start a grace period that the next memory slot waits for: 4 to 8 ms of every start. */
+bool vm_chips(struct vm *vm, char *err, size_t n) __attribute__((warn_unused_result));
 
 /* --- vcpu.c: the thread's body, arg is the struct vcpu. */
 void *vcpu_thread(void *arg);

@@ -69,6 +69,8 @@ struct vcpus *vcpus_new(struct vm *vm, unsigned n, const struct vcpu_ops *ops, v
                  vm->max_vcpus, vm->max_vcpus);
         return NULL;
     }
+    if (!vm_chips(vm, err, err_size))
+        return NULL;
     struct vcpus *vcpus = calloc(1, sizeof *vcpus + n * sizeof vcpus->vcpu[0]);
     const struct kvm_cpuid2 *supported = cpuid_supported(vm);
     if (!vcpus || !supported) {

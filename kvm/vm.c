@@ -152,31 +152,49 @@ static bool check_caps(struct vm *vm, const char *path, char *err, size_t n)
     return true;
 }
 
-/* The controllers, and where KVM keeps its pages; before any vCPU. */
-static bool set_up(struct vm *vm, const char *path, char *err, size_t n)
+struct step {
+    const char *name;
+    unsigned long request;
+    unsigned long arg;
+};
+
+static bool take(struct vm *vm, const struct step *step, size_t count, char *err, size_t n)
 {
-    uint64_t identity = VM_IDENTITY_MAP_ADDR;
-    struct kvm_pit_config pit = {.flags = KVM_PIT_SPEAKER_DUMMY};
-    struct kvm_enable_cap log = {.cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
-                                 .args = {KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE}};
-    const struct {
-        const char *name;
-        unsigned long request;
-        unsigned long arg;
-    } steps[] = {
-        {"KVM_SET_TSS_ADDR",                                  KVM_SET_TSS_ADDR,          VM_TSS_ADDR             },
-        {"KVM_SET_IDENTITY_MAP_ADDR",                         KVM_SET_IDENTITY_MAP_ADDR, (unsigned long)&identity},
-        {"KVM_CREATE_IRQCHIP",                                KVM_CREATE_IRQCHIP,        0                       },
-        {"KVM_CREATE_PIT2",                                   KVM_CREATE_PIT2,           (unsigned long)&pit     },
-        {"KVM_ENABLE_CAP(KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2)", KVM_ENABLE_CAP,            (unsigned long)&log     },
-    };
-    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
-        if (ioctl(vm->fd, steps[i].request, steps[i].arg) >= 0)
+    for (; count--; step++) {
+        if (ioctl(vm->fd, step->request, step->arg) >= 0)
             continue;
-        say(err, n, "%s: %s: %s", path, steps[i].name, strerror(errno));
+        say(err, n, "%s: %s: %s", vm->path, step->name, strerror(errno));
         return false;
     }
     return true;
+}
+
+/* Where KVM keeps its pages; before any vCPU. */
+static bool set_up(struct vm *vm, char *err, size_t n)
+{
+    uint64_t identity = VM_IDENTITY_MAP_ADDR;
+    struct kvm_enable_cap log = {.cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
+                                 .args = {KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE}};
+    const struct step steps[] = {
+        {"KVM_SET_TSS_ADDR",                                  KVM_SET_TSS_ADDR,          VM_TSS_ADDR             },
+        {"KVM_SET_IDENTITY_MAP_ADDR",                         KVM_SET_IDENTITY_MAP_ADDR, (unsigned long)&identity},
+        {"KVM_ENABLE_CAP(KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2)", KVM_ENABLE_CAP,            (unsigned long)&log     },
+    };
+    return take(vm, steps, sizeof steps / sizeof steps[0], err, n);
+}
+
+bool vm_chips(struct vm *vm, char *err, size_t n)
+{
+    struct kvm_pit_config pit = {.flags = KVM_PIT_SPEAKER_DUMMY};
+    const struct step steps[] = {
+        {"KVM_CREATE_IRQCHIP",  KVM_CREATE_IRQCHIP,  0                         },
+        {"KVM_CREATE_PIT2",     KVM_CREATE_PIT2,     (unsigned long)&pit       },
+        {"KVM_SET_GSI_ROUTING", KVM_SET_GSI_ROUTING, (unsigned long)vm->routing},
+    };
+    if (vm->chips)
+        return true;
+    vm->chips = take(vm, steps, vm->routing ? 3 : 2, err, n);
+    return vm->chips;
 }
 
 struct vm *vm_open(const char *path, char *err, size_t err_size)
@@ -189,6 +207,7 @@ struct vm *vm_open(const char *path, char *err, size_t err_size)
         return NULL;
     }
     vm->fd = -1;
+    vm->path = path;
     vm->dev = open(path, O_RDWR | O_CLOEXEC);
     if (vm->dev < 0) {
         say_open(path, errno, err, err_size);
@@ -217,7 +236,7 @@ struct vm *vm_open(const char *path, char *err, size_t err_size)
         goto fail;
     }
     vm->run_size = (size_t)run_size;
-    if (!check_caps(vm, path, err, err_size) || !set_up(vm, path, err, err_size))
+    if (!check_caps(vm, path, err, err_size) || !set_up(vm, err, err_size))
         goto fail;
     return vm;
 fail:

@@ -53,7 +53,8 @@ struct irq_ops {
 };
 
 struct irqs *irqs_new(const struct irq_ops *ops, void *ctx) __attribute__((warn_unused_result));
-/* The real one: ops and ctx on a VM with an in-kernel irqchip. */
+/* The real one. Made before vcpus_new(), it does nothing until then: no line may be raised and no eventfd asked for.
+ * irqs_free() before vm_close(). */
 struct irqs *irqs_kvm(struct vm *vm) __attribute__((warn_unused_result));
 void irqs_free(struct irqs *irqs);
 

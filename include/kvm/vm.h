@@ -39,7 +39,8 @@ enum {
     VM_MAX_VCPUS = 254,
 };
 
-/* A VM with in-kernel PIC, IOAPIC, local APICs and PIT, no memory, no vCPU. path: NULL for /dev/kvm. NULL on
+/* A VM with no memory and no vCPU; vcpus_new() gives it the in-kernel PIC, IOAPIC, local APICs and PIT, and is best
+ * called after the memory slots were set (kvm/priv.h says why). path: NULL for /dev/kvm. NULL on
  * failure, with one sentence in err that names the remedy. */
 struct vm *vm_open(const char *path, char *err, size_t err_size) __attribute__((warn_unused_result));
 /* After vcpus_free(). The slots' memory stays the caller's. */
