@@ -133,7 +133,7 @@ enum ip_error {
     IP_NO_PORT,
     IP_PROHIBITED, /* the policy, or the host's firewall, says no */
     IP_TOO_BIG,    /* with the MTU that fits */
-    IP_TTL,        /* hop limit exceeded */
+    IP_HOPS,       /* hop limit exceeded */
     IP_REASSEMBLY, /* fragments: time exceeded */
     IP_ERRORS,
 };

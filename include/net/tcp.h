@@ -75,7 +75,6 @@ struct tcp_config {
     struct loop *loop;
     const struct tcp_ops *ops;
     void *ctx;
-    uint32_t mtu;         /* of the guest's link: 576 to 65535; what the IP side's DHCP and RA say */
     uint32_t connections; /* 0: TCP_CONNECTIONS */
     uint64_t seed;        /* of initial sequence numbers and the hash; 0: from the host's random numbers */
     const struct tcp_host *host; /* NULL: tcp_host_kernel */
