@@ -14,6 +14,7 @@
 #include "kvm/host/opts.h"
 #include "mem/ioevent.h"
 #include "mem/region.h"
+#include "mem/watch.h"
 
 /* ---- classes ---- */
 
@@ -100,6 +101,7 @@ static void device_free(struct device *dev)
     for (unsigned i = 0; i < dev->n_maps; i++)
         reg_map_free(&dev->maps[i]);
     free(dev->maps);
+    watch_free(dev);
     free(dev);
 }
 
@@ -178,7 +180,7 @@ struct device *device_new(struct board *board, const struct device_class *class,
     }
 
     lock_init(&dev->lock, LOCK_DEVICE, dev->id);
-    if (!device_make_maps(dev)) {
+    if (!device_make_maps(dev) || !watch_counters(dev)) {
         fail(err, errlen, "%s: out of memory", dev->id);
         device_free(dev);
         return NULL;

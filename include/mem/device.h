@@ -103,6 +103,13 @@ struct device_class {
     const char *(*loaded)(struct device *dev);
     /* Set-up thread, nothing else runs any more: gives back what init took from the host. */
     void (*fini)(struct device *dev);
+    /* Seeing it (mem/watch.h), each NULL for none: why it discards things, what its drivers do wrong (both ended
+     * by NULL), and what an access is about to lead to. */
+    const char *const *drops, *const *lints;
+    const char *(*explain)(struct device *dev, const struct reg *reg, unsigned index, bool write,
+                           uint64_t value, char *buf, size_t size);
+    void (*stats)(struct device *dev,
+                  FILE *out); /* more lines for `vmlet info NAME stats`, two blanks in front */
 };
 
 struct device {
@@ -114,6 +121,8 @@ struct device {
     struct reg_map *maps;          /* one for each bank of the class, in its order */
     unsigned n_maps;
     uint64_t refused[REG_FAULTS]; /* accesses that did nothing */
+    struct watch *watch;          /* mem/watch.h; NULL: nobody watches */
+    uint64_t *drops, *lints;      /* how often, by the class's lists */
     struct device_timer *timers;
     struct device_task *tasks;
     struct device *next;
