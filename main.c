@@ -5,6 +5,7 @@
  */
 #include "guest/classes.h"
 #include "guest/machine.h"
+#include "guest/netopt.h"
 #include "kvm/host/ctl.h"
 #include "kvm/host/log.h"
 #include "kvm/host/signals.h"
@@ -50,6 +51,17 @@ static bool device_help(const struct machine_options *o)
     return false;
 }
 
+/* `-n help` */
+static bool network_help(const struct machine_options *o)
+{
+    for (size_t i = 0; i < o->networks.n; i++)
+        if (!strcmp(o->networks.v[i], "help")) {
+            opts_sub_help(stdout, net_option_table);
+            return true;
+        }
+    return false;
+}
+
 static int print_help(const struct verb *verb)
 {
     printf("usage: vmlet %s %s\n%s\n", verb->name, verb->args, verb->help);
@@ -67,7 +79,7 @@ static int verb_run(const struct verb *verb, int argc, char **argv)
     const char *error = machine_options_parse(argc, argv, &options);
     if (error)
         return usage(verb, error);
-    if (device_help(&options))
+    if (device_help(&options) || network_help(&options))
         return 0;
     log_set_level((enum log_level)options.loglevel);
     return machine_run(&options);
@@ -169,15 +181,18 @@ static int verb_help(const struct verb *verb, int argc, char **argv)
 }
 
 static const struct verb verbs[] = {
-    {"run",                                                    "[options] [KERNEL] [-- COMMAND [ARG...]]", "boot a guest", verb_run},
-    {"list",                                          "", "the guests that run", verb_list},
-    {"info",                                                        "NAME mtree [-f]", "look into a guest: its memory map (-f: as it is seen)", verb_send},
-    {"pause",             "NAME | -a", "make a guest's CPUs stand still", verb_send},
-    {"resume",                                               "NAME | -a", "let them go on", verb_send},
-    {"stop",                                                   "NAME | -a", "end a guest", verb_send},
-    {"version", "", "which vmlet this is", verb_version},
-    {"help",                                                        "[VERB]", "this list, or what a verb takes", verb_help},
-    {0                                },
+    {"run",                                                                 "[options] [KERNEL] [-- COMMAND [ARG...]]", "boot a guest", verb_run},
+    {"list",                                                       "", "the guests that run", verb_list},
+    {"info",                                                                     "NAME mtree [-f] | net", "look into a guest: its memory map (-f: as it is seen), its network",
+     verb_send},
+    {"link",             "NAME CARD up|down", "pull a network cable, or plug it in", verb_send},
+    {"forward",                                                            "NAME add|remove RULE [CARD]", "a way into the guest's user network", verb_send},
+    {"pause",                                                                "NAME | -a", "make a guest's CPUs stand still", verb_send},
+    {"resume", "NAME | -a", "let them go on", verb_send},
+    {"stop",                                                                     "NAME | -a", "end a guest", verb_send},
+    {"version",                                      "", "which vmlet this is", verb_version},
+    {"help",                                                            "[VERB]", "this list, or what a verb takes", verb_help},
+    {0                                                            },
 };
 
 int main(int argc, char **argv)

@@ -2,6 +2,7 @@
 /* The answers on the control socket: see include/guest/control.h. One line of the table each. */
 #include "guest/control.h"
 
+#include "guest/network.h"
 #include "kvm/host/ctl.h"
 #include "mem/mtree.h"
 #include "mem/region.h"
@@ -55,14 +56,44 @@ static const char *do_stop(void *arg, int argc, char **argv, FILE *out)
     return NULL;
 }
 
+static const char *do_net(void *arg, int argc, char **argv, FILE *out)
+{
+    (void)argv;
+    if (argc)
+        return no_words;
+    network_print(machine_network(arg), out);
+    return NULL;
+}
+
+static const char *do_link(void *arg, int argc, char **argv, FILE *out)
+{
+    (void)out;
+    if (argc != 2)
+        return "link takes a card and up or down: link net0 down";
+    return network_link(machine_network(arg), argv[0], argv[1]);
+}
+
+static const char *do_forward(void *arg, int argc, char **argv, FILE *out)
+{
+    (void)out;
+    bool add = argc && !strcmp(argv[0], "add");
+    if (argc < 2 || argc > 3 || (!add && strcmp(argv[0], "remove")))
+        return "forward takes add or remove, PROTO:[ADDR]:PORT-[ADDR]:PORT, and a card where there are "
+               "several";
+    return network_forward(machine_network(arg), add, argv[1], argc > 2 ? argv[2] : NULL);
+}
+
 static const struct {
     const char *command, *help;
     ctl_fn *fn;
 } answers[] = {
-    {"info mtree", "[-f]: the memory map as a tree, or flat", do_mtree },
-    {"pause",      "the CPUs stand still",                    do_pause },
-    {"resume",     "the CPUs go on",                          do_resume},
-    {"stop",       "the guest ends",                          do_stop  },
+    {"info mtree", "[-f]: the memory map as a tree, or flat",              do_mtree  },
+    {"info net",   ": cards, what they are plugged into, and what passed", do_net    },
+    {"link",       "CARD up|down: pull a cable, or plug it in",            do_link   },
+    {"forward",    "add|remove RULE [CARD]: a way into the user network",  do_forward},
+    {"pause",      "the CPUs stand still",                                 do_pause  },
+    {"resume",     "the CPUs go on",                                       do_resume },
+    {"stop",       "the guest ends",                                       do_stop   },
 };
 
 struct control *control_new(struct machine *m, struct loop *loop, const char *name, char *err,

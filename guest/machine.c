@@ -13,6 +13,7 @@
 #include "guest/classes.h"
 #include "guest/console.h"
 #include "guest/control.h"
+#include "guest/network.h"
 #include "guest/payload.h"
 #include "guest/result.h"
 #include "kvm/host/lock.h"
@@ -64,6 +65,7 @@ struct machine {
     struct device *serial[SERIAL_PORTS], *pm;
     struct console *console;
     struct control *control;
+    struct network *network;
 
     struct lock end_lock; /* guards result until the loop has stopped */
     struct result result;
@@ -197,6 +199,11 @@ static void on_escape(void *ctx)
 struct slots *machine_slots(struct machine *m)
 {
     return m->slots;
+}
+
+struct network *machine_network(struct machine *m)
+{
+    return m->network;
 }
 
 bool machine_pause(struct machine *m)
@@ -362,6 +369,8 @@ static void build_devices(struct machine *m)
     for (size_t i = 0; i < list->n; i++)
         if (!device_add(&m->board, device_classes, list->v[i], err, sizeof err))
             die("%s", err);
+    if (!network_build(m->network, &m->board, err, sizeof err))
+        die("%s", err);
     if (!device_of_class(&m->board, &rtc_class)) /* --device rtc,base=… */
         device_or_die(m, &rtc_class, NULL);
     device_or_die(m, &i8042_class, NULL);
@@ -575,6 +584,9 @@ int machine_run(const struct machine_options *o)
     loop_timer_init(m->loop, &m->timeout, on_timeout, m);
     loop_timer_init(m->loop, &m->panic_grace, on_panic_grace, m);
     loop_timer_init(m->loop, &m->halt_check, check_halted, m);
+    m->network = network_new(o, m->loop, err, sizeof err);
+    if (!m->network)
+        die("%s", err);
     unsigned phys_bits = payload.narrow ? 32 : vm_phys_bits(m->vm);
     build_board(m, phys_bits);
     m->link.vm = m->vm;
@@ -617,6 +629,8 @@ int machine_run(const struct machine_options *o)
         die("%s", err);
     if (!m->control) /* nobody named it, so nobody means to call it */
         warn("%s: this guest cannot be reached by `vmlet info` and the like", err);
+    if (!network_plug(m->network, err, sizeof err))
+        die("%s", err);
     if (o->timeout)
         loop_timer_set(&m->timeout, deadline(m));
     loop_timer_after(&m->halt_check, m->halt_wait);
@@ -627,6 +641,7 @@ int machine_run(const struct machine_options *o)
     loop_run(m->loop);
 
     vcpus_join(m->vcpus);
+    network_stop(m->network);
     if (m->control)
         control_free(m->control);
     flush(m);

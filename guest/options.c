@@ -8,6 +8,8 @@
  */
 #include "guest/machine.h"
 #include "devices/serial.h"
+#include "guest/netopt.h"
+#include "guest/network.h"
 #include "kvm/host/log.h"
 
 #include <stdlib.h>
@@ -49,7 +51,8 @@ const struct opt machine_option_table[] = {
              .dflt = "64M * (cpus + 3)"),
     OPT_U32(T, cpus, "cpus", 'c', "N", "virtual CPUs", .min = 1, .max = 4096, .dflt = "those of the host"),
     OPT_LIST(T, devices, "device", 0, "CLASS[,id=ID][,key=value...]", "a device; `help` lists the classes"),
-    OPT_LIST(T, networks, "network", 'n', "mode=none|loopback", "a card and what it is plugged into"),
+    OPT_LIST(T, networks, "network", 'n', "mode=...[,key=value...]",
+             "a card and what it is plugged into; `help` lists the keys"),
     OPT_STRING(T, name, "name", 0, "NAME", "the guest's name", .dflt = "guest-PID"),
     OPT_FLAG(T, nodefaults, "nodefaults", 0, "no kernel parameters but those of -p"),
     OPT_STRING(T, dev, "dev", 0, "FILE", "the KVM device", .dflt = "/dev/kvm"),
@@ -93,24 +96,6 @@ const struct opt machine_option_table[] = {
     OPT_END,
 };
 
-struct network_options {
-    int mode;
-};
-#define LATER_NET "this build has no network cards yet (use none or loopback)"
-static const struct opt_word network_modes[] = {
-    {"none",     1, NULL},
-    {"loopback",      2, NULL},
-    {"user", 0, LATER_NET},
-    {"tap",      0, LATER_NET},
-    {"stream",     0, LATER_NET},
-    {"socket", 0, LATER_NET},
-    {0     },
-};
-static const struct opt network_table[] = {
-    OPT_ENUM(struct network_options, mode, "mode", 0, network_modes, "what the card is plugged into",
-             .flags = OPT_NEEDED),
-    OPT_END,
-};
 #undef T
 
 void machine_options_init(struct machine_options *o)
@@ -133,12 +118,11 @@ const char *machine_options_parse(int argc, char **argv, struct machine_options 
         return "--: the command is missing";
     o->command = rest.command;
     o->n_command = rest.n_command;
-    for (size_t i = 0; i < o->networks.n; i++) {
-        struct network_options net = {0};
-        error = opts_sub(network_table, "--network", o->networks.v[i], &net);
-        if (error)
-            return error;
-    }
+    for (size_t i = 0; i < o->networks.n; i++)
+        if (!strcmp(o->networks.v[i], "help"))
+            return NULL; /* answered by who has a standard output */
+    if ((error = netopt_parse(&o->networks, &o->nets, &o->n_nets)) || (error = network_check(o)))
+        return error;
     if (!!o->hugetlbfs + !!o->mem_file + o->mem_shared > 1)
         return "--hugetlbfs, --mem-file and --mem-shared exclude each other";
     return NULL;

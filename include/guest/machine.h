@@ -18,6 +18,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct net_options;
+
 enum machine_console {
     CONSOLE_SERIAL,
     CONSOLE_NONE,
@@ -33,6 +35,8 @@ struct machine_options {
     uint32_t cpus;      /* 0: all online host CPUs, as far as KVM goes */
     struct opt_list devices;
     struct opt_list networks;
+    struct net_options *nets; /* what they say, checked: n_nets cards */
+    unsigned n_nets;
     const char *name; /* NULL: guest-PID */
     int console;      /* enum machine_console */
     const char *kernel_log;

@@ -55,7 +55,6 @@ second :: second: one kernel
 --dev /dev/null :: /dev/null: .*not KVM
 --console junk :: --console junk
 --loglevel junk :: --loglevel junk
--n mode=user :: no network cards
 -n junk :: junk: no such key
 --hugetlbfs folder :: hugetlbfs folder
 --mem-file /nonexistent/x :: file /nonexistent/x

@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: MIT
+/* Cards and cables: see include/guest/network.h. What a card model is, and what a backend is, are the two tables; the rest
+ * goes through them. */
+#include "guest/network.h"
+
+#include "guest/machine.h"
+#include "guest/netopt.h"
+#include "kvm/host/ctl.h"
+#include "kvm/host/lock.h"
+#include "kvm/host/loop.h"
+#include "mem/device.h"
+#include "net/port.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct card;
+
+struct model {
+    const char *name;
+    const struct device_class *class;
+    struct port *(*port)(struct device *dev);
+    void (*set_link)(struct device *dev, bool up); /* device's lock held */
+    const char *modules[4];                        /* the driver's, NULL-ended */
+};
+
+struct backend {
+    bool (*open)(struct card *card, char *err, size_t err_size); /* set-up: fills card->back */
+    void (*close)(struct card *card);
+    void (*print)(struct card *card, FILE *out); /* NULL: nothing to add */
+};
+
+struct card {
+    struct network *nw;
+    const struct net_options *o;
+    const struct model *model;
+    const struct backend *backend;
+    char id[16];
+    uint8_t mac[6];
+    struct device *dev;
+    struct port *port; /* the card's; NULL until it is built */
+    struct port *back; /* what it is plugged into; NULL: nothing */
+    bool down;         /* the cable is out */
+    struct port own;   /* loopback's */
+};
+
+struct network {
+    struct net net;
+    unsigned n;
+    bool stopped;
+    struct card cards[];
+};
+
+/* ---- the tables */
+
+static const struct model models[] = {
+    {0},
+};
+
+static bool none_open(struct card *card, char *err, size_t err_size)
+{
+    (void)card, (void)err, (void)err_size;
+    return true;
+}
+
+static void none_close(struct card *card)
+{
+    (void)card;
+}
+
+static bool loopback_open(struct card *card, char *err, size_t err_size)
+{
+    if (!port_loopback(&card->own, &card->nw->net)) {
+        snprintf(err, err_size, "%s: out of memory", card->id);
+        return false;
+    }
+    card->back = &card->own;
+    return true;
+}
+
+static void loopback_close(struct card *card)
+{
+    port_free(&card->own);
+}
+
+/* A mode without functions is one that this build has not. */
+static const struct backend backends[NET_MODES] = {
+    [NET_NONE] = {none_open,     none_close,     NULL},
+    [NET_LOOPBACK] = {loopback_open, loopback_close, NULL},
+};
+
+/* ---- set-up */
+
+static const struct model *model_of(const struct net_options *o)
+{
+    for (const struct model *m = models; m->name; m++)
+        if (!o->model || !strcmp(m->name, o->model))
+            return m;
+    return NULL;
+}
+
+static const char *check(const struct net_options *o)
+{
+    if (!backends[o->mode].open)
+        return opts_say("--network %s: mode=%s is not in this build yet", o->text, net_mode_names[o->mode]);
+    if (o->hub || o->pcap)
+        return opts_say("--network %s: %s= is not in this build yet", o->text, o->hub ? "hub" : "pcap");
+    if (model_of(o))
+        return NULL;
+    const char *known = NULL;
+    for (const struct model *m = models; m->name; m++)
+        known = known ? opts_say("%s, %s", known, m->name) : m->name;
+    if (!known)
+        return opts_say("--network %s: this build has no network cards yet", o->text);
+    return opts_say("--network %s: model=%s is no card of this build (it has %s)", o->text, o->model, known);
+}
+
+const char *network_check(const struct machine_options *o)
+{
+    for (unsigned i = 0; i < o->n_nets; i++) {
+        const char *error = check(&o->nets[i]);
+        if (error)
+            return error;
+    }
+    return NULL;
+}
+
+const char *const *network_modules(const struct machine_options *o)
+{
+    static const char *list[NET_CARDS_MAX * 4 + 1];
+    size_t n = 0;
+    for (unsigned i = 0; i < o->n_nets; i++)
+        for (const char *const *m = model_of(&o->nets[i])->modules; *m; m++)
+            list[n++] = *m;
+    list[n] = NULL;
+    return list;
+}
+
+static bool card_init(struct network *nw, unsigned i, const struct machine_options *o, char *err,
+                      size_t err_size)
+{
+    struct card *card = &nw->cards[i];
+    char own[32];
+    *card = (struct card){
+        .nw = nw, .o = &o->nets[i], .model = model_of(&o->nets[i]), .backend = &backends[o->nets[i].mode]};
+    snprintf(card->id, sizeof card->id, "net%u", i);
+    snprintf(own, sizeof own, "guest-%ld", (long)getpid());
+    if (card->o->has_mac)
+        memcpy(card->mac, card->o->mac, sizeof card->mac);
+    else
+        netopt_mac_of(o->name ? o->name : own, i, card->mac);
+    for (unsigned k = 0; k < i; k++)
+        if (!memcmp(nw->cards[k].mac, card->mac, sizeof card->mac)) {
+            snprintf(err, err_size, "%s: has the address of %s (give each a guest_mac= of its own)", card->id,
+                     nw->cards[k].id);
+            return false;
+        }
+    return card->backend->open(card, err, err_size);
+}
+
+struct network *network_new(const struct machine_options *o, struct loop *loop, char *err, size_t err_size)
+{
+    struct network *nw = calloc(1, sizeof *nw + o->n_nets * sizeof *nw->cards);
+    if (!nw) {
+        snprintf(err, err_size, "network: out of memory");
+        return NULL;
+    }
+    net_init(&nw->net, loop);
+    for (; nw->n < o->n_nets; nw->n++)
+        if (!card_init(nw, nw->n, o, err, err_size)) {
+            network_stop(nw);
+            return NULL;
+        }
+    return nw;
+}
+
+static void enter(void *dev)
+{
+    device_enter(dev);
+}
+
+static void leave(void *dev)
+{
+    lock_drop(&((struct device *)dev)->lock);
+}
+
+bool network_build(struct network *nw, struct board *board, char *err, size_t err_size)
+{
+    for (unsigned i = 0; i < nw->n; i++) {
+        struct card *card = &nw->cards[i];
+        const uint8_t *m = card->mac;
+        char options[64];
+        snprintf(options, sizeof options, "mac=%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4],
+                 m[5]);
+        card->dev = device_new(board, card->model->class, card->id, options, err, err_size);
+        if (!card->dev)
+            return false;
+    }
+    return true;
+}
+
+bool network_plug(struct network *nw, char *err, size_t err_size)
+{
+    (void)err, (void)err_size;
+    for (unsigned i = 0; i < nw->n; i++) {
+        struct card *card = &nw->cards[i];
+        card->port = card->model->port(card->dev);
+        port_guard(card->port, enter, leave, card->dev);
+        if (card->back)
+            port_connect(card->port, card->back);
+    }
+    return true;
+}
+
+void network_stop(struct network *nw)
+{
+    if (!nw || nw->stopped)
+        return;
+    nw->stopped = true;
+    for (unsigned i = 0; i < nw->n; i++) {
+        struct card *card = &nw->cards[i];
+        if (card->port)
+            port_disconnect(card->port);
+        card->backend->close(card);
+    }
+}
+
+/* ---- while it runs */
+
+static void print_port(const char *what, const struct port *port, FILE *out)
+{
+    fprintf(out, "  %-9s %llu frames, %llu bytes, %llu times told to wait\n", what,
+            (unsigned long long)port->frames, (unsigned long long)port->bytes,
+            (unsigned long long)port->busy);
+    for (unsigned i = PORT_DROP_NONE + 1; i < PORT_DROPS; i++)
+        if (port->drops[i])
+            fprintf(out, "    dropped %llu: %s\n", (unsigned long long)port->drops[i],
+                    port_drop_name((enum port_drop)i));
+}
+
+static void print_card(struct card *card, FILE *out)
+{
+    const uint8_t *m = card->mac;
+    fprintf(out, "%s: %s, %02x:%02x:%02x:%02x:%02x:%02x, mode=%s%s\n", card->id, card->model->name, m[0],
+            m[1], m[2], m[3], m[4], m[5], net_mode_names[card->o->mode], card->down ? ", link down" : "");
+    print_port("sent", card->port, out);
+    if (card->back)
+        print_port("received", card->back, out);
+    if (card->backend->print)
+        card->backend->print(card, out);
+}
+
+void network_print(struct network *nw, FILE *out)
+{
+    for (unsigned i = 0; i < nw->n; i++)
+        print_card(&nw->cards[i], out);
+}
+
+static struct card *find(struct network *nw, const char *id)
+{
+    for (unsigned i = 0; i < nw->n; i++)
+        if (!strcmp(nw->cards[i].id, id))
+            return &nw->cards[i];
+    return NULL;
+}
+
+const char *network_link(struct network *nw, const char *id, const char *word)
+{
+    struct card *card = find(nw, id);
+    bool up = !strcmp(word, "up");
+    if (!card)
+        return ctl_say("%s: there is no such card (`info NAME net` names them)", id);
+    if (!up && strcmp(word, "down"))
+        return ctl_say("%s: a link is up or down", word);
+    if (card->down == !up)
+        return NULL;
+    card->down = !up;
+    if (up && card->back)
+        port_connect(card->port, card->back);
+    device_enter(card->dev);
+    card->model->set_link(card->dev, up);
+    lock_drop(&card->dev->lock);
+    if (!up)
+        port_disconnect(card->port);
+    return NULL;
+}
+
+const char *network_forward(struct network *nw, bool add, const char *rule, const char *id)
+{
+    (void)nw, (void)add, (void)rule, (void)id;
+    return "no card of this guest has mode=user";
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The cards of a machine and what they are plugged into. One table of card models, one of backends (guest/network.c); a new
+ * one is a line. Cards are net0, net1 … in the order of their -n.
+ *
+ *   network_new()    from options to open backends: taps are opened, their scripts run (set-up, may take 10 s)
+ *   network_build()  the cards themselves, on the board
+ *   network_plug()   all cables: after it frames may pass, once the loop runs
+ *   network_stop()   down scripts, captures closed, sockets removed
+ *
+ * All on the loop thread or before it runs.
+ */
+#ifndef GUEST_NETWORK_H
+#define GUEST_NETWORK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+struct board;
+struct loop;
+struct machine_options;
+struct network;
+
+/* NULL, or why these options cannot be: a model or mode that this build has not, a mode that does not go with a model. */
+const char *network_check(const struct machine_options *o) __attribute__((warn_unused_result));
+
+/* The modules that the cards' drivers are in, NULL-ended: for the initramfs. */
+const char *const *network_modules(const struct machine_options *o);
+
+/* NULL: err has a sentence. */
+struct network *network_new(const struct machine_options *o, struct loop *loop, char *err, size_t err_size)
+    __attribute__((warn_unused_result));
+bool network_build(struct network *nw, struct board *board, char *err, size_t err_size)
+    __attribute__((warn_unused_result));
+bool network_plug(struct network *nw, char *err, size_t err_size) __attribute__((warn_unused_result));
+/* NULL is fine; so is a second time. */
+void network_stop(struct network *nw);
+
+/* `info NAME net` */
+void network_print(struct network *nw, FILE *out);
+/* `link NAME net0 up|down`: the cable itself; the card's driver is told. NULL or a sentence. */
+const char *network_link(struct network *nw, const char *id, const char *word);
+/* `forward NAME add|remove RULE [net0]`. NULL or a sentence. */
+const char *network_forward(struct network *nw, bool add, const char *rule, const char *id);
+
+#endif
