@@ -30,6 +30,7 @@
 #include "mem/kvm.h"
 #include "mem/ram.h"
 #include "mem/slots.h"
+#include "net/port.h"
 #include "pci/bus.h"
 #include "pci/host.h"
 
@@ -61,6 +62,7 @@ struct machine {
     struct space memory, io;
     struct slots *slots;
     struct kvm_link link;
+    struct net net;
     struct board board;
     struct device *serial[SERIAL_PORTS], *pm;
     struct console *console;
@@ -386,6 +388,7 @@ static void build_board(struct machine *m, unsigned phys_bits)
     region_init_container(&m->io_root, "io", 0x10000);
     space_init(&m->memory, &m->memory_root, "memory");
     space_init(&m->io, &m->io_root, "I/O");
+    net_init(&m->net, m->loop);
     m->board = (struct board){
         .memory = &m->memory,
         .io = &m->io,
@@ -393,6 +396,7 @@ static void build_board(struct machine *m, unsigned phys_bits)
         .io_root = &m->io_root,
         .irqs = m->irqs,
         .loop = m->loop,
+        .net = &m->net,
         .wall = {wall_now,  NULL},
         .guest = {guest_now, m   },
         .end = on_board_end,

@@ -36,6 +36,7 @@
 
 struct opt;
 struct irqs;
+struct net;
 struct pci_bus;
 struct device;
 
@@ -57,6 +58,7 @@ struct board {
     struct clock wall;   /* host's wall clock: ns since 1970-01-01 UTC */
     struct clock guest;  /* monotonic, standing still while the guest is paused */
     struct pci_bus *pci; /* NULL on a board without */
+    struct net *net;     /* what the ports of cards join (net/port.h); NULL on a board without cards */
 
     /* Any thread, a device's lock may be held; returns at once. The first call counts, later ones do nothing.
      */
