@@ -181,18 +181,20 @@ static int verb_help(const struct verb *verb, int argc, char **argv)
 }
 
 static const struct verb verbs[] = {
-    {"run",                                                                 "[options] [KERNEL] [-- COMMAND [ARG...]]", "boot a guest", verb_run},
-    {"list",                                                       "", "the guests that run", verb_list},
-    {"info",                                                                     "NAME mtree [-f] | net", "look into a guest: its memory map (-f: as it is seen), its network",
-     verb_send},
+  /* clang-format off: one line a verb, none moves for another */
+    {"run",                                                                    "[options] [KERNEL] [-- COMMAND [ARG...]]", "boot a guest", verb_run},
+    {"list",                                                          "", "the guests that run", verb_list},
+    {"info",                                                                        "NAME mtree [-f] | qtree | pci [-x] [ID] | regs ID | irq | net",
+     "look into a guest: memory map, devices, registers, interrupts, network", verb_send},
     {"link",             "NAME CARD up|down", "pull a network cable, or plug it in", verb_send},
-    {"forward",                                                            "NAME add|remove RULE [CARD]", "a way into the guest's user network", verb_send},
-    {"pause",                                                                "NAME | -a", "make a guest's CPUs stand still", verb_send},
+    {"forward",                                                               "NAME add|remove RULE [CARD]", "a way into the guest's user network", verb_send},
+    {"pause",                                                                   "NAME | -a", "make a guest's CPUs stand still", verb_send},
     {"resume", "NAME | -a", "let them go on", verb_send},
-    {"stop",                                                                     "NAME | -a", "end a guest", verb_send},
-    {"version",                                      "", "which vmlet this is", verb_version},
-    {"help",                                                            "[VERB]", "this list, or what a verb takes", verb_help},
-    {0                                                            },
+    {"stop",                                                                        "NAME | -a", "end a guest", verb_send},
+    {"version",                                         "", "which vmlet this is", verb_version},
+    {"help",                                                               "[VERB]", "this list, or what a verb takes", verb_help},
+    {0                                                               },
+ /* clang-format on */
 };
 
 int main(int argc, char **argv)

@@ -206,8 +206,8 @@ static const char *i8042_init(struct device *dev, struct board *board)
 {
     struct i8042 *k = to_kbc(dev);
 
-    irq_line_init(&k->kbd, board->irqs, KBD_GSI);
-    irq_line_init(&k->aux, board->irqs, AUX_GSI);
+    irq_line_init(&k->kbd, board->irqs, KBD_GSI, "keyboard");
+    irq_line_init(&k->aux, board->irqs, AUX_GSI, "mouse");
     device_map_ports(dev, 0, I8042_DATA);
     device_map_ports(dev, 1, I8042_COMMAND);
     return NULL;

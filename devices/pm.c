@@ -163,7 +163,7 @@ static const char *pm_init(struct device *dev, struct board *board)
 {
     struct pm *pm = to_pm(dev);
 
-    irq_line_init(&pm->sci, board->irqs, PM_SCI);
+    irq_line_init(&pm->sci, board->irqs, PM_SCI, dev->id);
     device_timer_init(dev, &pm->carry, carry_due);
     device_map_ports(dev, 0, PM_BASE);
     return NULL;

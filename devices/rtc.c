@@ -400,7 +400,7 @@ static const char *rtc_init(struct device *dev, struct board *board)
     r->start_wall = board_wall(board);
     r->start_loop = loop_now(board->loop);
     r->start_guest = board_guest_time(board);
-    irq_line_init(&r->irq, board->irqs, RTC_GSI);
+    irq_line_init(&r->irq, board->irqs, RTC_GSI, dev->id);
     device_timer_init(dev, &r->timer, timer_due);
     device_map_ports(dev, 0, RTC_PORT);
     return NULL;

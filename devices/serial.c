@@ -574,7 +574,7 @@ static const char *serial_init(struct device *dev, struct board *board)
     const struct serial_place *place = &serial_places[s->number];
 
     s->modem_in = MSR_CTS | MSR_DSR | MSR_DCD;
-    irq_line_init(&s->irq, board->irqs, place->gsi);
+    irq_line_init(&s->irq, board->irqs, place->gsi, dev->id);
     loop_timer_init(board->loop, &s->tx_timer, tx_drain, s);
     loop_task_init(board->loop, &s->rx_task, rx_ready, s);
     loop_task_init(board->loop, &s->lines_task, tell_lines, s);

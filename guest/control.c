@@ -2,6 +2,7 @@
 /* The answers on the control socket: see include/guest/control.h. One line of the table each. */
 #include "guest/control.h"
 
+#include "guest/info.h"
 #include "guest/network.h"
 #include "kvm/host/ctl.h"
 #include "mem/mtree.h"
@@ -29,6 +30,26 @@ static const char *do_mtree(void *arg, int argc, char **argv, FILE *out)
         mtree_print(out);
     topology_drop();
     return NULL;
+}
+
+static const char *do_qtree(void *arg, int argc, char **argv, FILE *out)
+{
+    return info_qtree(machine_board(arg), argc, argv, out);
+}
+
+static const char *do_pci(void *arg, int argc, char **argv, FILE *out)
+{
+    return info_pci(machine_board(arg), argc, argv, out);
+}
+
+static const char *do_regs(void *arg, int argc, char **argv, FILE *out)
+{
+    return info_regs(machine_board(arg), argc, argv, out);
+}
+
+static const char *do_irq(void *arg, int argc, char **argv, FILE *out)
+{
+    return info_irq(machine_board(arg), argc, argv, out);
 }
 
 static const char *do_pause(void *arg, int argc, char **argv, FILE *out)
@@ -87,13 +108,19 @@ static const struct {
     const char *command, *help;
     ctl_fn *fn;
 } answers[] = {
-    {"info mtree", "[-f]: the memory map as a tree, or flat",              do_mtree  },
-    {"info net",   ": cards, what they are plugged into, and what passed", do_net    },
-    {"link",       "CARD up|down: pull a cable, or plug it in",            do_link   },
-    {"forward",    "add|remove RULE [CARD]: a way into the user network",  do_forward},
-    {"pause",      "the CPUs stand still",                                 do_pause  },
-    {"resume",     "the CPUs go on",                                       do_resume },
-    {"stop",       "the guest ends",                                       do_stop   },
+  /* clang-format off: one line a verb, none moves for another */
+    {"info mtree", "[-f]: the memory map as a tree, or flat",                   do_mtree  },
+    {"info qtree", "the devices as a tree, with their options",                 do_qtree  },
+    {"info pci",   "[-x] [ID]: configuration space decoded, -x: and its bytes", do_pci    },
+    {"info regs",  "ID: a device's registers by name",                          do_regs   },
+    {"info irq",   "lines and vectors, with counts",                            do_irq    },
+    {"info net",   "cards, what they are plugged into, and what passed",        do_net    },
+    {"link",       "CARD up|down: pull a cable, or plug it in",                 do_link   },
+    {"forward",    "add|remove RULE [CARD]: a way into the user network",       do_forward},
+    {"pause",      "the CPUs stand still",                                      do_pause  },
+    {"resume",     "the CPUs go on",                                            do_resume },
+    {"stop",       "the guest ends",                                            do_stop   },
+ /* clang-format on */
 };
 
 struct control *control_new(struct machine *m, struct loop *loop, const char *name, char *err,

@@ -208,6 +208,11 @@ struct network *machine_network(struct machine *m)
     return m->network;
 }
 
+struct board *machine_board(struct machine *m)
+{
+    return &m->board;
+}
+
 bool machine_pause(struct machine *m)
 {
     if (vcpus_paused(m->vcpus))

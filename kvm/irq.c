@@ -23,7 +23,8 @@ static const bool delivery_ok[8] = {[0] = true, [1] = true, [4] = true, [5] = tr
 
 struct route {
     _Atomic uint64_t message; /* address << 32 | data; 0: not set */
-    int fd;                   /* -1: none asked for. route_lock */
+    _Atomic uint64_t sent, dropped;
+    int fd; /* -1: none asked for. route_lock */
 };
 
 struct irqs {
@@ -31,8 +32,9 @@ struct irqs {
     void *ctx;
     struct lock line_lock, route_lock; /* never both */
     unsigned asserted[IRQ_LINES];      /* sources at 1; line_lock */
+    struct irq_line *sources;          /* line_lock */
     _Atomic uint64_t rises[IRQ_LINES];
-    _Atomic uint64_t sent, dropped, refused;
+    _Atomic uint64_t dropped, refused; /* sends on what is no route; messages that are none */
     _Atomic unsigned n;
     struct route routes[IRQ_ROUTES_MAX];
 };
@@ -58,9 +60,13 @@ void irqs_free(struct irqs *irqs)
 
 /* --- lines */
 
-void irq_line_init(struct irq_line *line, struct irqs *irqs, unsigned gsi)
+void irq_line_init(struct irq_line *line, struct irqs *irqs, unsigned gsi, const char *name)
 {
-    *line = (struct irq_line){.irqs = irqs, .gsi = (uint8_t)(gsi < IRQ_LINES ? gsi : 0)};
+    *line = (struct irq_line){.irqs = irqs, .gsi = (uint8_t)(gsi < IRQ_LINES ? gsi : 0), .name = name};
+    lock_take(&irqs->line_lock);
+    line->next = irqs->sources;
+    irqs->sources = line;
+    lock_drop(&irqs->line_lock);
 }
 
 /* line_lock held. The change reaches KVM under the lock: the last word about a line is that of its last change. */
@@ -79,6 +85,7 @@ void irq_line_set(struct irq_line *line, bool level)
     lock_take(&irqs->line_lock);
     if (line->level != level) {
         line->level = level;
+        line->rises += level;
         source_changed(irqs, line->gsi, level);
     }
     lock_drop(&irqs->line_lock);
@@ -174,7 +181,8 @@ void irq_route_send(struct irqs *irqs, int gsi)
     struct route *route = route_of(irqs, gsi);
     uint64_t message = route ? atomic_load(&route->message) : 0;
     bool taken = message && irqs->ops->send(irqs->ctx, (uint32_t)(message >> 32), (uint32_t)message);
-    atomic_fetch_add_explicit(taken ? &irqs->sent : &irqs->dropped, 1, memory_order_relaxed);
+    _Atomic uint64_t *count = !route ? &irqs->dropped : taken ? &route->sent : &route->dropped;
+    atomic_fetch_add_explicit(count, 1, memory_order_relaxed);
 }
 
 int irq_route_fd(struct irqs *irqs, int gsi)
@@ -199,12 +207,46 @@ int irq_route_fd(struct irqs *irqs, int gsi)
     return r;
 }
 
+size_t irq_sources(struct irqs *irqs, struct irq_source *sources, size_t max)
+{
+    size_t n = 0;
+    lock_take(&irqs->line_lock);
+    for (const struct irq_line *l = irqs->sources; l; l = l->next, n++)
+        if (n < max)
+            sources[n] = (struct irq_source){l->name, l->gsi, l->level, l->rises};
+    lock_drop(&irqs->line_lock);
+    return n;
+}
+
+bool irq_route_get(struct irqs *irqs, int gsi, struct irq_route *out)
+{
+    struct route *route = route_of(irqs, gsi);
+    if (!route)
+        return false;
+    uint64_t message = atomic_load(&route->message);
+    lock_take(&irqs->route_lock);
+    bool fd = route->fd >= 0;
+    lock_drop(&irqs->route_lock);
+    *out = (struct irq_route){
+        .addr = (uint32_t)(message >> 32),
+        .data = (uint32_t)message,
+        .sent = atomic_load_explicit(&route->sent, memory_order_relaxed),
+        .dropped = atomic_load_explicit(&route->dropped, memory_order_relaxed),
+        .fd = fd,
+    };
+    return true;
+}
+
 void irq_stats(const struct irqs *irqs, struct irq_stats *stats)
 {
     for (unsigned i = 0; i < IRQ_LINES; i++)
         stats->lines[i] = atomic_load_explicit(&irqs->rises[i], memory_order_relaxed);
-    stats->sent = atomic_load_explicit(&irqs->sent, memory_order_relaxed);
+    stats->sent = 0;
     stats->dropped = atomic_load_explicit(&irqs->dropped, memory_order_relaxed);
     stats->refused = atomic_load_explicit(&irqs->refused, memory_order_relaxed);
     stats->routes = atomic_load(&irqs->n);
+    for (unsigned i = 0; i < stats->routes; i++) {
+        stats->sent += atomic_load_explicit(&irqs->routes[i].sent, memory_order_relaxed);
+        stats->dropped += atomic_load_explicit(&irqs->routes[i].dropped, memory_order_relaxed);
+    }
 }

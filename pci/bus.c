@@ -95,7 +95,7 @@ const char *pci_bus_attach(struct pci_bus *bus, struct pci_device *pci, const ch
     pci->devfn = (uint8_t)devfn;
     if (pci->config[PCI_INTERRUPT_PIN]) {
         unsigned gsi = pci_intx_gsi(pci_slot(pci), pci->config[PCI_INTERRUPT_PIN]);
-        irq_line_init(&pci->line, pci->dev.board->irqs, gsi);
+        irq_line_init(&pci->line, pci->dev.board->irqs, gsi, pci->dev.id);
         pci->config[PCI_INTERRUPT_LINE] = (uint8_t)gsi;
     }
     if (devfn & 7) { /* whichever of a slot's functions came first */

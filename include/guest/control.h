@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a running guest answers on its control socket (kvm/host/ctl.h): info mtree [-f], info net, link, forward, pause, resume, stop. One table in
+ * What a running guest answers on its control socket (kvm/host/ctl.h): `help` lists it. One table in
  * guest/control.c. All of it on the loop thread.
  */
 #ifndef GUEST_CONTROL_H
@@ -21,9 +21,11 @@ void control_free(struct control *c);
 
 /* --- what the machine lends to it (guest/machine.c) */
 struct slots;
+struct board;
 struct slots *machine_slots(struct machine *m);
 struct network;
 struct network *machine_network(struct machine *m);
+struct board *machine_board(struct machine *m);
 /* false: it was already so. */
 bool machine_pause(struct machine *m);
 bool machine_resume(struct machine *m);

@@ -61,10 +61,14 @@ void irqs_free(struct irqs *irqs);
 /* --- lines */
 struct irq_line {
     struct irqs *irqs;
+    const char *name; /* of the source, for `info irq` */
+    struct irq_line *next;
+    uint64_t rises;
     uint8_t gsi;
     bool level;
 };
-void irq_line_init(struct irq_line *line, struct irqs *irqs, unsigned gsi); /* level 0; gsi < IRQ_LINES */
+/* Level 0; gsi < IRQ_LINES. Once a line; it and its name live as long as irqs. */
+void irq_line_init(struct irq_line *line, struct irqs *irqs, unsigned gsi, const char *name);
 void irq_line_set(struct irq_line *line, bool level);
 /* The other GSI from now on; a raised level moves along (PCI slots are dealt late; snapshots). */
 void irq_line_move(struct irq_line *line, unsigned gsi);
@@ -82,6 +86,23 @@ void irq_route_send(struct irqs *irqs, int gsi);
 /* The route's eventfd, made at the first call, for who signals without us (vhost, VFIO, a thread that has the
  * fd): a write of 1 sends. The same fd for the life of the VM, closed by irqs_free(). -errno. */
 int irq_route_fd(struct irqs *irqs, int gsi);
+
+/* For `info irq`, a snapshot: the sources of all lines, the last made first; returns how many there are. */
+struct irq_source {
+    const char *name;
+    unsigned gsi;
+    bool level;
+    uint64_t rises;
+};
+size_t irq_sources(struct irqs *irqs, struct irq_source *sources, size_t max);
+/* A route: its message (addr 0: none), what irq_route_send() did with it, whether it has an eventfd (what goes out by
+ * that is KVM's affair, and counted by nobody). false: no such route. */
+struct irq_route {
+    uint32_t addr, data;
+    uint64_t sent, dropped;
+    bool fd;
+};
+bool irq_route_get(struct irqs *irqs, int gsi, struct irq_route *route);
 
 struct irq_stats {
     uint64_t lines[IRQ_LINES]; /* rises */

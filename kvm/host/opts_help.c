@@ -85,3 +85,52 @@ void opts_sub_help(FILE *out, const struct opt *table)
         put_help(out, at, o);
     }
 }
+
+static void put_value(FILE *out, const struct opt *o, const void *field)
+{
+    const char *text = NULL;
+    const struct opt_list *list = field;
+    switch (o->type) {
+    case OPT_TYPE_FLAG:
+        text = *(const bool *)field ? "on" : "off";
+        break;
+    case OPT_TYPE_STRING:
+    case OPT_TYPE_JOIN:
+        text = *(const char *const *)field;
+        text = text ? text : "(not given)";
+        break;
+    case OPT_TYPE_ENUM:
+        for (const struct opt_word *w = o->words; w->word && !text; w++)
+            text = w->value == *(const int *)field && !w->refuse ? w->word : NULL;
+        break;
+    case OPT_TYPE_LIST:
+        for (size_t i = 0; i < list->n; i++)
+            fprintf(out, i ? " %s" : "%s", list->v[i]);
+        break;
+    case OPT_TYPE_TIME:
+        fprintf(out, "%g s", (double)*(const uint64_t *)field / 1e9);
+        break;
+    case OPT_TYPE_U32:
+        fprintf(out, "%u (0x%x)", *(const uint32_t *)field, *(const uint32_t *)field);
+        break;
+    case OPT_TYPE_SIZE:
+    case OPT_TYPE_U64:
+        fprintf(out, "%llu (0x%llx)", (unsigned long long)*(const uint64_t *)field,
+                (unsigned long long)*(const uint64_t *)field);
+        break;
+    }
+    if (text)
+        fputs(text, out);
+}
+
+void opts_values(FILE *out, const struct opt *table, const void *filled, int indent)
+{
+    for (const struct opt *o = table; o->type != OPT_TYPE_END; o++) {
+        if (o->type == OPT_TYPE_GROUP || o->type == OPT_TYPE_CALL || o->type == OPT_TYPE_ALIAS ||
+            o->type == OPT_TYPE_REFUSED)
+            continue;
+        fprintf(out, "%*s%s = ", indent, "", o->name);
+        put_value(out, o, (const char *)filled + o->offset);
+        fputc('\n', out);
+    }
+}

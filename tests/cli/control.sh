@@ -44,6 +44,27 @@ test_pause_resume_stop() {
     [ ! -e run/vmlet/ctl.sock ]
 }
 
+# What the guest would see with lspci is what the host sees; pciutils reads our bytes and agrees with our words.
+test_info() {
+    guest i "$idle" --device edu,addr=3.0
+    status 0 "$vmlet" info i qtree && grep -q 'dev: edu, id "edu0", addr 03.0' out
+    status 0 "$vmlet" info i irq && grep -Eq '^ +4 .* serial0 \(0, 0\)' out
+    status 0 "$vmlet" info i regs edu0 && grep -q 'ID  *0x010000ed' out
+    status 0 "$vmlet" info i mtree && grep -q 'address-space: edu0.dma' out
+    refused 'there are serial0' "$vmlet" info i regs edu7
+    status 0 "$vmlet" info i pci -x && mv out bytes
+    if command -v lspci >/dev/null; then
+        lspci -n -vv -F bytes >theirs 2>/dev/null
+        grep -q '^00:03.0 00ff: 1234:11e8 (rev 10)' theirs
+        # what both print in the same words: control, and a capability's fields
+        grep -E '^.(Control|	Address|	Masking)' theirs >a
+        grep -E '^.(Control|	Address|	Masking)' bytes >b
+        [ -s a ] && cmp a b
+    fi
+    status 0 "$vmlet" stop i
+    ended 123
+}
+
 test_paused_guests_end() {
     guest p "$count" --timeout 2 --result result >numbers
     status 0 "$vmlet" pause p

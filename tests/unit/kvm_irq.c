@@ -11,9 +11,9 @@ TEST(irq_line_is_or_of_sources)
 {
     struct irqs *irqs = fake_irq_new(&fake);
     struct irq_line a, b, other;
-    irq_line_init(&a, irqs, 4);
-    irq_line_init(&b, irqs, 4);
-    irq_line_init(&other, irqs, 5);
+    irq_line_init(&a, irqs, 4, "a");
+    irq_line_init(&b, irqs, 4, "b");
+    irq_line_init(&other, irqs, 5, "other");
     irq_line_set(&a, true);
     irq_line_set(&a, true);
     CHECK_EQ(fake.changes[4], 1);
@@ -33,8 +33,8 @@ TEST(irq_line_takes_its_level_along)
 {
     struct irqs *irqs = fake_irq_new(&fake);
     struct irq_line a, b;
-    irq_line_init(&a, irqs, 16);
-    irq_line_init(&b, irqs, 16);
+    irq_line_init(&a, irqs, 16, "a");
+    irq_line_init(&b, irqs, 16, "b");
     irq_line_set(&a, true);
     irq_line_set(&b, true);
     irq_line_move(&a, 17);
@@ -197,8 +197,8 @@ TEST(irq_threads_agree)
     struct irqs *irqs = fake_irq_new(&fake);
     struct irq_line a, b;
     pthread_t ta, tb, tr;
-    irq_line_init(&a, irqs, 11);
-    irq_line_init(&b, irqs, 11);
+    irq_line_init(&a, irqs, 11, "a");
+    irq_line_init(&b, irqs, 11, "b");
     int gsi = irq_route_new(irqs);
     CHECK(!pthread_create(&ta, NULL, toggle, &a) && !pthread_create(&tb, NULL, toggle, &b) &&
           !pthread_create(&tr, NULL, rewrite, irqs));

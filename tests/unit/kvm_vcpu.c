@@ -197,7 +197,7 @@ TEST(vcpu_halt_ends_by_an_interrupt_line)
 {
     struct guest *g = guest_new(1);
     GUEST_LOAD(g, line);
-    irq_line_init(&line5, g->irqs, 5);
+    irq_line_init(&line5, g->irqs, 5, "line5");
     g->hook = raise_line;
     guest_start(g, VCPU_REAL16);
     CHECK_EQ(guest_wait(g), 5);

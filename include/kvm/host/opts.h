@@ -194,6 +194,9 @@ const char *opts_u64(const char *text, uint64_t *value) __attribute__((warn_unus
 void opts_help(FILE *out, const struct opt *table);
 void opts_sub_help(FILE *out, const struct opt *table);
 
+/* What a table's options are set to in the struct that it fills: a line `name = value` each, indented. For `info qtree`. */
+void opts_values(FILE *out, const struct opt *table, const void *filled, int indent);
+
 /* A formatted string that lives as long as the process. */
 const char *opts_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
