@@ -8,6 +8,7 @@
 
 #include "kvm/host/lock.h"
 #include "mem/ram.h"
+#include "mem/watch.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -312,11 +313,9 @@ static inline uint8_t *host_of(const struct range *r, uint64_t gpa)
     return r->region->host + r->offset + (gpa - r->first);
 }
 
-int dma_iov(struct space *bm, uint64_t gpa, size_t len, bool write, struct iovec *iov, int max)
+static int pieces(struct space *bm, uint64_t gpa, size_t len, bool write, struct iovec *iov, int max)
 {
     int n = 0;
-    if (len == 0)
-        return 0;
     if (wraps(gpa, len))
         return -1;
     epoch_enter();
@@ -372,7 +371,7 @@ static bool dma_pieces(struct space *bm, uint64_t gpa, uint8_t *buf, size_t len,
         for (size_t done = 0; done < len;) {
             size_t part = len - done < PORTION ? len - done : PORTION;
             /* 64 KiB in more than 16 pieces is RAM that the guest has cut up to less than 4 KiB: refused */
-            int n = dma_iov(bm, gpa + done, part, write, iov, 16);
+            int n = pieces(bm, gpa + done, part, write, iov, 16);
             if (n < 0)
                 return false;
             uint8_t *at = buf + done;
@@ -403,12 +402,10 @@ static inline bool one_piece(struct space *bm, uint64_t gpa, size_t len, bool wr
     return true;
 }
 
-bool dma_read(struct space *bm, uint64_t gpa, void *buf, size_t len)
+static inline bool get(struct space *bm, uint64_t gpa, void *buf, size_t len)
 {
     uint8_t *host;
     struct region *r;
-    if (len == 0)
-        return true;
     if (wraps(gpa, len))
         return false;
     if (unlikely(!one_piece(bm, gpa, len, false, &host, &r)))
@@ -417,12 +414,10 @@ bool dma_read(struct space *bm, uint64_t gpa, void *buf, size_t len)
     return true;
 }
 
-bool dma_write(struct space *bm, uint64_t gpa, const void *buf, size_t len)
+static inline bool put(struct space *bm, uint64_t gpa, const void *buf, size_t len)
 {
     uint8_t *host;
     struct region *r;
-    if (len == 0)
-        return true;
     if (wraps(gpa, len))
         return false;
     if (unlikely(!one_piece(bm, gpa, len, true, &host, &r)))
@@ -430,4 +425,73 @@ bool dma_write(struct space *bm, uint64_t gpa, const void *buf, size_t len)
     move(host, buf, len);
     ram_dirty(r->ram, r->ram_offset + (uint64_t)(host - r->host), len);
     return true;
+}
+
+/* Why a transfer is refused, and its count. */
+static __attribute__((noinline)) const char *refuse_dma(struct space *bm)
+{
+    bool off = bm->memory && !bm->master;
+    atomic_fetch_add_explicit(off ? &bm->refused_off : &bm->refused_ram, 1, memory_order_relaxed);
+    return off ? "bus master off" : "not in RAM";
+}
+
+/* Somebody watches the device. The bytes of a transfer that gets lost read as ones; pieces of RAM cannot get lost, so they
+ * are refused. `n` is a dma_iov's. */
+static __attribute__((noinline)) bool watched_dma(struct space *bm, uint64_t gpa, void *buf, size_t len,
+                                                  bool write, struct iovec *iov, int *n)
+{
+    struct watch_event e = {.kind = WATCH_DMA, .write = write, .offset = gpa, .len = len, .data = buf};
+    enum watch_verdict verdict = watch_ask(bm->watch, &e);
+    bool ok = false;
+    if (verdict == WATCH_FAIL || (verdict == WATCH_SKIP && iov))
+        return false;
+    if (verdict == WATCH_SKIP) {
+        if (!write)
+            memset(buf, 0xff, len);
+        return true;
+    }
+    if (iov)
+        ok = (*n = pieces(bm, gpa, len, write, iov, *n)) >= 0;
+    for (int i = 0; !iov && i <= (verdict == WATCH_TWICE); i++)
+        ok = write ? put(bm, gpa, buf, len) : get(bm, gpa, buf, len);
+    e.text = ok ? NULL : refuse_dma(bm);
+    watch_tell(bm->watch, &e);
+    return ok;
+}
+
+int dma_iov(struct space *bm, uint64_t gpa, size_t len, bool write, struct iovec *iov, int max)
+{
+    int n = max;
+    if (len == 0)
+        return 0;
+    if (unlikely(bm->watch))
+        return watched_dma(bm, gpa, NULL, len, write, iov, &n) ? n : -1;
+    n = pieces(bm, gpa, len, write, iov, max);
+    if (unlikely(n < 0))
+        refuse_dma(bm);
+    return n;
+}
+
+bool dma_read(struct space *bm, uint64_t gpa, void *buf, size_t len)
+{
+    if (len == 0)
+        return true;
+    if (unlikely(bm->watch))
+        return watched_dma(bm, gpa, buf, len, false, NULL, NULL);
+    if (likely(get(bm, gpa, buf, len)))
+        return true;
+    refuse_dma(bm);
+    return false;
+}
+
+bool dma_write(struct space *bm, uint64_t gpa, const void *buf, size_t len)
+{
+    if (len == 0)
+        return true;
+    if (unlikely(bm->watch))
+        return watched_dma(bm, gpa, (void *)buf, len, true, NULL, NULL);
+    if (likely(put(bm, gpa, buf, len)))
+        return true;
+    refuse_dma(bm);
+    return false;
 }

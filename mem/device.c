@@ -248,6 +248,8 @@ void device_reset_locked(struct device *dev)
         regs_reset(&dev->maps[i], false);
     if (dev->class->reset)
         dev->class->reset(dev);
+    if (dev->watch)
+        watch_tell(dev, &(struct watch_event){.kind = WATCH_RESET});
 }
 
 void device_reset(struct device *dev)

@@ -248,7 +248,7 @@ uint64_t regs_read(struct reg_map *map, uint64_t offset, unsigned size)
     const struct reg_hooks *hooks = dev->hooks;
     uint64_t value = UINT64_MAX;
 
-    if (unlikely(hooks && hooks->intercept && hooks->intercept(hooks->ctx, dev, false, offset, size, &value)))
+    if (unlikely(hooks && hooks->intercept && hooks->intercept(hooks->ctx, map, false, offset, size, &value)))
         return value & size_mask(size);
     struct hit hit = find(map, offset, size, false);
     const struct reg *reg = hit.reg;
@@ -271,7 +271,7 @@ void regs_write(struct reg_map *map, uint64_t offset, uint64_t value, unsigned s
     value &= size_mask(size);
     if (unlikely(hooks && hooks->intercept)) {
         uint64_t copy = value;
-        if (hooks->intercept(hooks->ctx, dev, true, offset, size, &copy))
+        if (hooks->intercept(hooks->ctx, map, true, offset, size, &copy))
             return;
     }
     struct hit hit = find(map, offset, size, true);

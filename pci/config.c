@@ -20,6 +20,8 @@ uint32_t pci_config_read(struct pci_device *pci, unsigned reg, unsigned size)
         return UINT32_MAX;
     lock_take(&pci->dev.lock);
     memcpy(&value, pci->config + reg, size);
+    if (__builtin_expect(pci->dev.watch != NULL, 0))
+        pci_watch_config(pci, false, reg, size, &value);
     lock_drop(&pci->dev.lock);
     return value;
 }
@@ -29,6 +31,10 @@ void pci_config_write(struct pci_device *pci, unsigned reg, uint32_t value, unsi
     if (!fits(pci, reg, size))
         return;
     lock_take(&pci->dev.lock);
+    if (__builtin_expect(pci->dev.watch != NULL, 0) && !pci_watch_config(pci, true, reg, size, &value)) {
+        lock_drop(&pci->dev.lock);
+        return;
+    }
     for (unsigned i = 0; i < size; i++) {
         uint8_t *byte = &pci->config[reg + i], written = (uint8_t)(value >> (8 * i));
         uint8_t writable = pci->writable[reg + i];
@@ -113,6 +119,7 @@ void pci_bar(struct pci_device *pci, unsigned number, enum pci_bar_kind kind, st
                                    [PCI_BAR_MEM64] = PCI_BAR_MEM_64,
                                    [PCI_BAR_MEM64_PREFETCH] = PCI_BAR_MEM_64 | PCI_BAR_MEM_PREFETCH,
                                    [PCI_BAR_ROM] = 0};
+    static const char *const roles[PCI_BARS] = {"BAR0", "BAR1", "BAR2", "BAR3", "BAR4", "BAR5", "ROM"};
     bool wide = kind == PCI_BAR_MEM64 || kind == PCI_BAR_MEM64_PREFETCH;
     struct pci_bar *bar = &pci->bars[number];
     unsigned reg = number == PCI_ROM ? PCI_ROM_BASE : PCI_BAR0 + 4 * number;
@@ -131,6 +138,7 @@ void pci_bar(struct pci_device *pci, unsigned number, enum pci_bar_kind kind, st
         pci_set32(pci->writable + reg + 4, (uint32_t)(writable >> 32));
     pci->writable[PCI_COMMAND] |= kind == PCI_BAR_IO ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY;
 
+    region->role = roles[number];
     region_enable(region, false);
     if (!region_add(kind == PCI_BAR_IO ? &pci->bus->io : &pci->bus->memory, region, 0, pci->devfn))
         assert(!"a BAR's region has a place already");
@@ -178,5 +186,6 @@ const char *pci_device_init(struct pci_device *pci, struct board *board, const s
         return error;
     snprintf(pci->dma_name, sizeof pci->dma_name, "%s.dma", pci->dev.id);
     space_init_bus_master(&pci->dma, board->memory, pci->dma_name);
+    pci->dma.dev = &pci->dev;
     return NULL;
 }

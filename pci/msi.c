@@ -10,7 +10,10 @@
 #include <assert.h>
 
 #include "kvm/host/log.h"
+#include "mem/watch.h"
 #include "pci/device.h"
+
+#define watched(pci) __builtin_expect((pci)->dev.watch != NULL, 0)
 
 static uint16_t msi_control(const struct pci_device *pci)
 {
@@ -38,17 +41,42 @@ void pci_intx_update(struct pci_device *pci)
     else
         pci->config[PCI_STATUS] &= (uint8_t)~PCI_STATUS_INTERRUPT;
     if (pci->config[PCI_INTERRUPT_PIN])
-        irq_line_set(&pci->line, pci->intx && !off);
+        irq_line_set(&pci->line, (pci->intx || pci->spurious) && !off);
 }
 
-static void send(struct pci_device *pci, int route)
+/* A message's vector at the local APIC: the low byte of its data (Intel SDM 3A, 11.11.2). */
+static unsigned apic_vector(const struct pci_device *pci, unsigned vec)
+{
+    if (msix_control(pci) & PCI_MSIX_ENABLE)
+        return pci->msix_table[vec][2] & 0xff;
+    return ((pci_get16(pci->config + pci->msi + PCI_MSI_DATA) & ~(msi_enabled_vectors(pci) - 1)) | vec) &
+           0xff;
+}
+
+static const char *message_kind(const struct pci_device *pci)
+{
+    return msix_control(pci) & PCI_MSIX_ENABLE ? "MSI-X" : "MSI";
+}
+
+static void send(struct pci_device *pci, int route, unsigned vec)
 {
     if (!pci_is_master(pci)) {
         pci->irq_dropped++;
+        if (watched(pci))
+            pci_watch_irq(pci, vec, true, "dropped: bus master off");
         return;
     }
     pci->irq_sent++;
     irq_route_send(pci->dev.board->irqs, route);
+    if (watched(pci))
+        pci_watch_irq(pci, vec, true, "%s vector %u", message_kind(pci), apic_vector(pci, vec));
+}
+
+static void held(struct pci_device *pci, unsigned vec)
+{
+    pci->irq_held++;
+    if (watched(pci))
+        pci_watch_irq(pci, vec, true, "held: %s %u is masked", message_kind(pci), vec);
 }
 
 static void set_route(struct pci_device *pci, int route, uint64_t addr, uint32_t data)
@@ -67,10 +95,10 @@ static void msi_raise(struct pci_device *pci, unsigned vec)
     uint8_t *pending = pci->config + pci->msi + PCI_MSI_PENDING;
     if (pci_get32(pci->config + pci->msi + PCI_MSI_MASK) >> vec & 1) {
         pci_set32(pending, pci_get32(pending) | 1u << vec);
-        pci->irq_held++;
+        held(pci, vec);
         return;
     }
-    send(pci, pci->msi_routes[vec]);
+    send(pci, pci->msi_routes[vec], vec);
 }
 
 /* Live vectors get the message as it stands now; one that was pending and is live goes out. */
@@ -88,7 +116,7 @@ static void msi_update(struct pci_device *pci)
         /* the low bits of the data are the vector's number */
         set_route(pci, pci->msi_routes[vec], addr, (pci_get16(cap + PCI_MSI_DATA) & ~(n - 1)) | vec);
         if (pending >> vec & 1)
-            send(pci, pci->msi_routes[vec]);
+            send(pci, pci->msi_routes[vec], vec);
         pending &= ~(1u << vec);
     }
     pci_set32(cap + PCI_MSI_PENDING, pending);
@@ -106,14 +134,16 @@ static void msix_raise(struct pci_device *pci, unsigned vec)
 {
     if (vec >= pci->n_msix) { /* a device lets its guest choose vectors, or none */
         pci->irq_dropped++;
+        if (watched(pci))
+            pci_watch_irq(pci, vec, true, "dropped: MSI-X has no vector %u", vec);
         return;
     }
     if (msix_live(pci, vec)) {
-        send(pci, pci->routes[vec]);
+        send(pci, pci->routes[vec], vec);
         return;
     }
     pci->msix_pending[vec / 32] |= 1u << vec % 32;
-    pci->irq_held++;
+    held(pci, vec);
 }
 
 static void msix_update(struct pci_device *pci, unsigned vec)
@@ -123,7 +153,7 @@ static void msix_update(struct pci_device *pci, unsigned vec)
         return;
     set_route(pci, pci->routes[vec], entry[0] | (uint64_t)entry[1] << 32, entry[2]);
     if (pci->msix_pending[vec / 32] >> vec % 32 & 1)
-        send(pci, pci->routes[vec]);
+        send(pci, pci->routes[vec], vec);
     pci->msix_pending[vec / 32] &= ~(1u << vec % 32);
 }
 
@@ -154,7 +184,11 @@ static uint64_t msix_read(void *opaque, uint64_t offset, unsigned size)
     if (offset % size)
         return UINT64_MAX;
     uint64_t value = msix_read32(pci, offset);
-    return size == 8 ? value | (uint64_t)msix_read32(pci, offset + 4) << 32 : value;
+    if (size == 8)
+        value |= (uint64_t)msix_read32(pci, offset + 4) << 32;
+    if (watched(pci))
+        pci_watch_msix(pci, false, offset, size, value);
+    return value;
 }
 
 static void msix_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
@@ -162,6 +196,8 @@ static void msix_write(void *opaque, uint64_t offset, uint64_t value, unsigned s
     struct pci_device *pci = opaque;
     if (offset % size)
         return;
+    if (watched(pci))
+        pci_watch_msix(pci, true, offset, size, value);
     for (unsigned i = 0; i < size; i += 4) {
         uint32_t *dword = msix_dword(pci, offset + i), v = (uint32_t)(value >> 8 * i);
         if (dword)
@@ -187,21 +223,60 @@ void pci_msi_written(struct pci_device *pci, unsigned reg, unsigned size)
             msix_update(pci, vec);
 }
 
+static void intx_raise(struct pci_device *pci)
+{
+    bool was = pci->intx;
+    pci->intx = true;
+    pci_intx_update(pci);
+    if (watched(pci) && pci->config[PCI_INTERRUPT_PIN])
+        pci_watch_irq(pci, 0, true, pci->line.level ? "INTx line %u%s" : "held: INTx is disabled",
+                      pci->line.gsi, was ? ", up already" : "");
+}
+
+void pci_raise_anyway(struct pci_device *pci, unsigned vec)
+{
+    if (msix_control(pci) & PCI_MSIX_ENABLE)
+        msix_raise(pci, vec);
+    else if (msi_control(pci) & PCI_MSI_ENABLE)
+        msi_raise(pci, vec);
+    else
+        intx_raise(pci);
+}
+
 void pci_raise(struct pci_device *pci, unsigned vec)
 {
-    if (msix_control(pci) & PCI_MSIX_ENABLE) {
-        msix_raise(pci, vec);
-    } else if (msi_control(pci) & PCI_MSI_ENABLE) {
-        msi_raise(pci, vec);
-    } else {
-        pci->intx = true;
-        pci_intx_update(pci);
+    if (watched(pci)) {
+        struct watch_event e = {.kind = WATCH_IRQ, .write = true, .index = vec};
+        switch (watch_ask(&pci->dev, &e)) {
+        case WATCH_SKIP:
+        case WATCH_FAIL:
+            return;
+        case WATCH_TWICE:
+            pci_raise_anyway(pci, vec);
+            break;
+        case WATCH_GO:
+            break;
+        }
     }
+    pci_raise_anyway(pci, vec);
 }
 
 void pci_lower(struct pci_device *pci)
 {
+    bool was = pci->intx;
     pci->intx = false;
+    pci_intx_update(pci);
+    if (watched(pci))
+        pci_watch_irq(pci, 0, false, was ? "INTx line %u down" : NULL, pci->line.gsi);
+}
+
+void pci_spurious(struct pci_device *pci, bool on)
+{
+    if (on && (msix_control(pci) & PCI_MSIX_ENABLE || msi_control(pci) & PCI_MSI_ENABLE)) {
+        pci_raise_anyway(pci, 0);
+        return;
+    }
+    pci->spurious = on;
     pci_intx_update(pci);
 }
 

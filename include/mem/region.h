@@ -105,6 +105,7 @@ struct region {
     _Atomic uint64_t refused;      /* accesses of a size not allowed, writes to what is read-only */
 
     const char *name;
+    const char *role; /* what it is to its device, "BAR0"; NULL: it has no such name */
     struct device *dev;
     struct ram *ram;
     uint64_t ram_offset;

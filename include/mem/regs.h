@@ -125,7 +125,7 @@ struct reg_hooks {
     void (*refused)(void *ctx, struct device *dev, enum reg_fault why, const struct reg *reg, bool write,
                     uint64_t offset, unsigned size, uint64_t value);
     /* First of all: true lets a fault stand in for the access (reads give *value). */
-    bool (*intercept)(void *ctx, struct device *dev, bool write, uint64_t offset, unsigned size,
+    bool (*intercept)(void *ctx, struct reg_map *map, bool write, uint64_t offset, unsigned size,
                       uint64_t *value);
     void *ctx;
 };

@@ -99,8 +99,10 @@ struct space {
 
     struct space *memory; /* bus-master space: whose view it shows */
     bool master;
-    struct space *followers, *next_follower; /* memory space: its bus-master spaces */
-    struct space *next_same_root, *next;     /* all spaces */
+    struct device *dev, *watch; /* whose it is; the same while it is watched (mem/watch.h), else NULL */
+    _Atomic uint64_t refused_off, refused_ram; /* DMA: with bus mastering off; of what is not RAM */
+    struct space *followers, *next_follower;   /* memory space: its bus-master spaces */
+    struct space *next_same_root, *next;       /* all spaces */
     struct listener *first_listener, *last_listener;
     bool changed;
 };

@@ -22,7 +22,22 @@
  * a read and before a write takes effect, so it sees the state that decides; with reg NULL for an interrupt: its cause,
  * "0x100". Returns buf, or NULL for nothing to say. It must change nothing.
  *
- * All of these run with the device's lock held.
+ * Watchers. Traces, lint and fault injection see everything through one mechanism: a watcher is told of the events of the
+ * devices that it was put on (device_watch()), of the kinds that it asked for. Where nobody watches, device->watch, ->hooks and
+ * space->watch are NULL, and each hook point costs one predictable branch. The hook points:
+ *
+ *   registers       mem/regs.c, through device->hooks: accesses that took place, and those that were refused
+ *   DMA             mem/access.c, through the device's bus-master space
+ *   interrupts      pci/msi.c: raised, and what became of it; lowered
+ *   configuration   pci/config.c
+ *   MSI-X table     pci/msi.c, as registers
+ *   drops, misuse, resets   here and mem/device.c
+ *
+ * A watcher may have a say before things happen (`before`): the event is skipped, done twice, or fails. Who acted so says so in
+ * event->text, and all watchers are told in its place of a WATCH_FAULT.
+ *
+ * Locks. All of it runs with the device's lock held, on any thread. Watchers must not touch the device, nor block; they may
+ * take LOCK_TRACE and what comes after it. They are put on at set-up.
  */
 #ifndef MEM_WATCH_H
 #define MEM_WATCH_H
@@ -34,6 +49,76 @@ void device_lint(struct device *dev, unsigned rule);
 
 /* `vmlet info NAME stats`, the device's part: counts that are not 0. Takes the lock. */
 void device_stats(struct device *dev, FILE *out);
+
+/* --- watchers */
+
+enum watch_kind {
+    WATCH_REG,     /* a register access: after a read, before a write takes effect */
+    WATCH_REFUSED, /* one that did nothing: text is why */
+    WATCH_DMA,     /* a transfer; text: why it was refused */
+    WATCH_IRQ, /* vector `index`: raised (write), with what became of it in text, or lowered (text NULL: it was low) */
+    WATCH_CONFIG, /* configuration space */
+    WATCH_DROP,   /* device_drop() number `index`: text */
+    WATCH_LINT,   /* device_lint() number `index`: text */
+    WATCH_RESET,
+    WATCH_FAULT, /* a watcher took something out of nature's hands: text */
+    WATCH_KINDS
+};
+#define WATCH_ALL ((1u << WATCH_KINDS) - 1)
+
+struct watch_event {
+    enum watch_kind kind;
+    bool write;    /* by the guest; DMA: to RAM */
+    unsigned size; /* bytes, of registers and configuration */
+    unsigned index;
+    uint64_t offset; /* in the bank, or configuration space; DMA: guest address */
+    uint64_t value;
+    uint64_t len;           /* DMA: bytes */
+    void *data;             /* DMA: to or from; NULL where pieces of RAM were handed out (dma_iov) */
+    const struct reg *reg;  /* REG; CONFIG and REFUSED: or NULL */
+    enum reg_fault refused; /* REFUSED */
+    struct reg_map
+        *map; /* before() of REG: the bank. It is asked by offset, before the register is looked up */
+    const char *text;
+};
+
+enum watch_verdict {
+    WATCH_GO,
+    WATCH_SKIP, /* it does not take place, but looks as if: reads give event->value, DMA and interrupts get lost */
+    WATCH_TWICE, /* REG, IRQ, DMA */
+    WATCH_FAIL,  /* DMA: refused */
+};
+
+struct watcher;
+struct watcher_ops {
+    void (*event)(struct watcher *w, struct device *dev, const struct watch_event *e);
+    enum watch_verdict (*before)(struct watcher *w, struct device *dev,
+                                 struct watch_event *e); /* may be NULL */
+};
+struct watcher { /* embedded in its owner */
+    const struct watcher_ops *ops;
+};
+
+enum {
+    WATCHERS_MAX = 4, /* of one device */
+};
+struct watch { /* of one device */
+    struct reg_hooks hooks;
+    unsigned n;
+    bool asks; /* somebody has a before() */
+    struct {
+        struct watcher *watcher;
+        uint32_t kinds;
+    } list[WATCHERS_MAX];
+};
+
+/* Puts the watcher on the device for these kinds (1 << enum watch_kind); again: for these as well. Set-up, no lock held.
+ * The first one to come is the first to be told. false: no memory, or too many. */
+bool device_watch(struct device *dev, struct watcher *w, uint32_t kinds) __attribute__((warn_unused_result));
+
+/* --- for hook points: only where dev->watch is not NULL, with the lock held */
+void watch_tell(struct device *dev, const struct watch_event *e);
+enum watch_verdict watch_ask(struct device *dev, struct watch_event *e);
 
 /* --- inside mem/ */
 bool watch_counters(struct device *dev) __attribute__((warn_unused_result));

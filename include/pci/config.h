@@ -101,6 +101,15 @@ void pci_msi_written(struct pci_device *pci, unsigned reg, unsigned size);
 /* The line, from what the device asserts, INTX_DISABLE, and whether messages are on. */
 void pci_intx_update(struct pci_device *pci);
 
+/* Inside pci/, device lock held, only while the function is watched (mem/watch.h). A configuration access: false when a watcher
+ * keeps a write away; a read's value may change. */
+bool pci_watch_config(struct pci_device *pci, bool write, unsigned reg, unsigned size, uint32_t *value);
+/* An interrupt: what became of vector vec. */
+void pci_watch_irq(struct pci_device *pci, unsigned vec, bool up, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+/* A write to, or read of, the MSI-X table. */
+void pci_watch_msix(struct pci_device *pci, bool write, uint64_t offset, unsigned size, uint64_t value);
+
 static inline uint16_t pci_get16(const uint8_t *p)
 {
     return (uint16_t)(p[0] | p[1] << 8);

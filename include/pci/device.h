@@ -66,6 +66,7 @@ struct pci_device {
     uint16_t config_size; /* PCI_CONFIG_SIZE or _EXPRESS */
     uint8_t cap_end;      /* where the next capability goes */
     bool intx;            /* asserted by the device, whatever INTX_DISABLE says */
+    bool spurious;        /* asserted by nobody: a fault, see pci_spurious() */
     uint8_t msi, msix;    /* where these capabilities are; 0: none */
     uint8_t power;        /* the same of power management */
     uint8_t n_msi, n_msix;
@@ -102,6 +103,10 @@ unsigned pci_capability(struct pci_device *pci, uint8_t id, unsigned size);
  * Messages are memory writes: with bus mastering off they are dropped, and counted. */
 void pci_raise(struct pci_device *pci, unsigned vec); /* (lock) */
 void pci_lower(struct pci_device *pci);               /* (lock) */
+/* For fault injection (lock). An interrupt without a cause: one message, or the line up until `on` is false. And one as it
+ * would have gone, without a watcher's say. */
+void pci_spurious(struct pci_device *pci, bool on);
+void pci_raise_anyway(struct pci_device *pci, unsigned vec);
 /* Offers MSI with this many vectors (1, 2, 4 … PCI_MSI_MAX; more are raised modulo what the guest enables), or
  * MSI-X, whose table and pending bits are a BAR of their own. NULL, or a sentence: no routes are left. */
 const char *pci_msi(struct pci_device *pci, unsigned vectors);

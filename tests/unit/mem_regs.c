@@ -392,10 +392,10 @@ static void hook_refused(void *ctx, struct device *dev, enum reg_fault why, cons
              reg ? reg->name : "-", write ? 'W' : 'R', size, offset);
 }
 
-static bool hook_intercept(void *ctx, struct device *dev, bool write, uint64_t offset, unsigned size,
+static bool hook_intercept(void *ctx, struct reg_map *map, bool write, uint64_t offset, unsigned size,
                            uint64_t *value)
 {
-    (void)dev, (void)write, (void)size;
+    (void)map, (void)write, (void)size;
     *value = UINT64_MAX;
     return offset == *(uint64_t *)ctx;
 }
