@@ -94,6 +94,8 @@ static bool id_good(const char *id, size_t size)
 
 static void device_free(struct device *dev)
 {
+    if (dev->leave)
+        dev->leave(dev);
     for (struct device_timer *t = dev->timers; t; t = t->next)
         loop_timer_cancel(&t->timer);
     for (struct device_task *t = dev->tasks; t; t = t->next)
@@ -284,8 +286,9 @@ void device_dump(struct device *dev, FILE *out)
     }
     fprintf(out,
             "refused: %" PRIu64 " at no register, %" PRIu64 " of a wrong size, %" PRIu64
-            " in a wrong direction\n",
-            dev->refused[REG_FAULT_HOLE], dev->refused[REG_FAULT_SIZE], dev->refused[REG_FAULT_DIRECTION]);
+            " in a wrong direction, %" PRIu64 " while locked\n",
+            dev->refused[REG_FAULT_HOLE], dev->refused[REG_FAULT_SIZE], dev->refused[REG_FAULT_DIRECTION],
+            dev->refused[REG_FAULT_LOCKED]);
     lock_drop(&dev->lock);
 }
 
@@ -320,6 +323,11 @@ void device_timer_set(struct device_timer *t, uint64_t deadline_ns)
 {
     t->deadline = deadline_ns;
     loop_timer_set(&t->timer, deadline_ns); /* DEVICE_TIMER_OFF is LOOP_NEVER: cancels */
+}
+
+void device_timer_after(struct device_timer *t, uint64_t ns)
+{
+    device_timer_set(t, loop_now(t->dev->board->loop) + ns);
 }
 
 void device_timer_cancel(struct device_timer *t)

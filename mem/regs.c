@@ -86,6 +86,7 @@ static void reg_check(const struct reg *reg, const struct reg_bank *bank, size_t
     assert(!((reg->flags & REG_RO) && (reg->flags & REG_WO)));
     assert(!(reg->flags & REG_RO) || reg_ignores_writes(reg));
     assert(!(reg->flags & REG_WO) || !reg->read);
+    assert(!reg->locked || !reg_ignores_writes(reg));
     assert(reg->page == REG_ANY_PAGE || reg->page < (bank->pages ? bank->pages : 1));
     (void)mask, (void)last, (void)field_end, (void)device_size; /* -DNDEBUG */
 }
@@ -209,6 +210,10 @@ static inline struct hit find(struct reg_map *map, uint64_t offset, unsigned siz
     }
     if (unlikely(write && reg_ignores_writes(reg))) {
         hit.fault = REG_FAULT_DIRECTION;
+        return hit;
+    }
+    if (unlikely(write && reg->locked && reg->locked(map->dev))) {
+        hit.fault = REG_FAULT_LOCKED;
         return hit;
     }
     hit.reg = reg;

@@ -26,6 +26,14 @@ void pci_bus_init(struct pci_bus *bus, struct board *board)
     board->pci = bus;
 }
 
+void pci_bus_free(struct pci_bus *bus, struct board *board)
+{
+    region_free(&bus->memory);
+    region_free(&bus->io);
+    region_free(&bus->apic_hole);
+    board->pci = NULL;
+}
+
 static unsigned line_users(const struct pci_bus *bus, unsigned gsi)
 {
     unsigned n = 0;

@@ -156,6 +156,18 @@ unsigned pci_capability(struct pci_device *pci, uint8_t id, unsigned size)
     return at;
 }
 
+static void pci_device_leave(struct device *dev)
+{
+    struct pci_device *pci = (struct pci_device *)dev;
+    pci->bus->functions[pci->devfn] = NULL;
+    for (unsigned i = 0; i < PCI_BARS; i++)
+        if (pci->bars[i].region)
+            region_remove(pci->bars[i].region);
+    if (pci->msix)
+        region_free(&pci->msix_region);
+    space_free(&pci->dma);
+}
+
 const char *pci_device_init(struct pci_device *pci, struct board *board, const struct pci_ids *ids)
 {
     uint8_t *c = pci->config;
@@ -187,5 +199,6 @@ const char *pci_device_init(struct pci_device *pci, struct board *board, const s
     snprintf(pci->dma_name, sizeof pci->dma_name, "%s.dma", pci->dev.id);
     space_init_bus_master(&pci->dma, board->memory, pci->dma_name);
     pci->dma.dev = &pci->dev;
+    pci->dev.leave = pci_device_leave;
     return NULL;
 }

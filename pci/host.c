@@ -111,6 +111,14 @@ static const char *host_init(struct device *dev, struct board *board)
     return NULL;
 }
 
+static void host_fini(struct device *dev)
+{
+    struct pci_host *host = (struct pci_host *)dev;
+    region_free(&host->ports);
+    region_free(&host->ecam);
+    pci_bus_free(&host->bus, dev->board);
+}
+
 static const struct state_field host_state[] = {
     STATE(struct pci_host, latch),
     {.name = NULL},
@@ -124,4 +132,5 @@ const struct device_class pci_host_class = {
     .internal = true,
     .single = true,
     .init = host_init,
+    .fini = host_fini,
 };

@@ -307,6 +307,16 @@ const char *pci_msi(struct pci_device *pci, unsigned vectors)
     return NULL;
 }
 
+const char *pci_msi_unmaskable(struct pci_device *pci)
+{
+    const char *error = pci_msi(pci, 1);
+    if (error)
+        return error;
+    pci_set16(pci->config + pci->msi + PCI_MSI_CONTROL, PCI_MSI_64);
+    pci_set32(pci->writable + pci->msi + PCI_MSI_MASK, 0);
+    return NULL;
+}
+
 const char *pci_msix(struct pci_device *pci, unsigned bar, unsigned vectors)
 {
     assert(vectors >= 1 && vectors <= PCI_MSIX_MAX && !pci->msix);

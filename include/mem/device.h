@@ -127,6 +127,8 @@ struct device {
     uint64_t *drops, *lints;      /* how often, by the class's lists */
     struct device_timer *timers;
     struct device_task *tasks;
+    void (*leave)(
+        struct device *dev); /* the bus's, set by its part of init: takes back what it has of the device */
     struct device *next;
     char error[160]; /* room for init's sentence */
 };
@@ -186,6 +188,7 @@ struct device_task {
 void device_timer_init(struct device *dev, struct device_timer *t,
                        void (*fn)(struct device *dev));              /* in init */
 void device_timer_set(struct device_timer *t, uint64_t deadline_ns); /* lock held */
+void device_timer_after(struct device_timer *t, uint64_t ns);        /* lock held; from now on */
 void device_timer_cancel(struct device_timer *t);                    /* lock held */
 void device_task_init(struct device *dev, struct device_task *t,
                       void (*fn)(struct device *dev)); /* in init */

@@ -15,7 +15,7 @@
  * What an access does, with the device's lock held:
  *   look-up   by offset through an index built once for each device: O(1), no search.
  *   check     no register there: reads give the bank's `hole`, writes are dropped. A size that the register
- * does not take, an access that leaves the register, a write to a read-only or a read of a write-only one:
+ * does not take, an access that leaves the register, a write to a read-only or a locked one, a read of a write-only one:
  * all ones, or dropped. Each is counted in the device and told to its hooks (trace, lint). Never fatal. read
  * value = read callback, else the backing field (else 0); then the `clear_on_read` bits of the field are
  *             cleared, whichever bytes were read. The lanes asked for are given.
@@ -50,6 +50,8 @@ struct reg_bits {
     uint8_t low;      /* lowest bit */
     uint8_t width;    /* 0 counts as 1 */
 };
+/* For .bits: REG_BITS({"RUN", 0, 1}, {"SIZE", 4, 2}) */
+#define REG_BITS(...) ((const struct reg_bits[]){__VA_ARGS__, {0}})
 
 enum reg_flag {
     REG_RO = 1 << 0,   /* only reads see this entry */
@@ -75,7 +77,8 @@ struct reg {
     uint64_t reset, writable, w1c, clear_on_read;
     uint64_t (*read)(struct device *dev, unsigned index);
     void (*write)(struct device *dev, unsigned index, uint64_t value);
-    const struct reg_bits *bits; /* NULL: none named */
+    bool (*locked)(const struct device *dev); /* asked before a write: while true, it does nothing */
+    const struct reg_bits *bits;              /* NULL: none named */
 };
 
 #define REG_ANY_PAGE              0xff
@@ -108,6 +111,7 @@ enum reg_fault {
     REG_FAULT_HOLE,      /* no register there */
     REG_FAULT_SIZE,      /* size not taken, or across the register's end */
     REG_FAULT_DIRECTION, /* write to a read-only register, read of a write-only one */
+    REG_FAULT_LOCKED,    /* write to a register that is locked now */
     REG_FAULTS
 };
 

@@ -40,6 +40,7 @@ struct pci_bus {
 };
 
 void pci_bus_init(struct pci_bus *bus, struct board *board);
+void pci_bus_free(struct pci_bus *bus, struct board *board); /* its functions are gone */
 
 /* Function devfn of bus 0, or NULL. */
 static inline struct pci_device *pci_bus_find(const struct pci_bus *bus, unsigned devfn)

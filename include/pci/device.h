@@ -110,6 +110,8 @@ void pci_raise_anyway(struct pci_device *pci, unsigned vec);
 /* Offers MSI with this many vectors (1, 2, 4 … PCI_MSI_MAX; more are raised modulo what the guest enables), or
  * MSI-X, whose table and pending bits are a BAR of their own. NULL, or a sentence: no routes are left. */
 const char *pci_msi(struct pci_device *pci, unsigned vectors);
+const char *
+pci_msi_unmaskable(struct pci_device *pci); /* one vector without a mask bit, as older cards have */
 const char *pci_msix(struct pci_device *pci, unsigned bar, unsigned vectors);
 
 /* Power management, D0 and D3hot: in D3hot a function decodes nothing and masters nothing. PCI Express, as an

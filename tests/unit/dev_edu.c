@@ -133,7 +133,9 @@ TEST(edu_raise_and_ack_and_msi)
     unsigned cap = edu->msi;
     cf8_write(edu->devfn, cap + 4, 0xfee00000, 4);
     cf8_write(edu->devfn, cap + 8, 0, 4);
-    CHECK(cf8(0, edu->devfn, cap + 2, 2) & 0x80); /* 64-bit address */
+    CHECK_EQ(cf8(0, edu->devfn, cap + 2, 2), 0x80); /* 64-bit address, one vector, no mask bit */
+    cf8_write(edu->devfn, cap + 16, ~0u, 4);
+    CHECK_EQ(cf8(0, edu->devfn, cap + 16, 4), 0);
     cf8_write(edu->devfn, cap + 12, 0x41, 2);
     cf8_write(edu->devfn, cap + 2, 1, 2);
     CHECK(!line()); /* D5: MSI switched on while raised */

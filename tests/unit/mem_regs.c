@@ -18,6 +18,7 @@ struct toy {
     struct {
         uint32_t head, pad;
     } queue[3];
+    uint32_t shut;
     /* what the callbacks saw */
     unsigned writes, last_index;
     uint64_t last_value;
@@ -60,6 +61,11 @@ static unsigned toy_page(struct device *dev)
     return toy(dev)->index_reg & 1;
 }
 
+static bool toy_locked(const struct device *dev)
+{
+    return ((const struct toy *)dev)->ctl & 0x20;
+}
+
 static const struct reg_bits ctl_bits[] = {
     {"EN",   0, 0},
     {"MODE",     4, 3},
@@ -89,7 +95,9 @@ static const struct reg toy_regs[] = {
     {"INDEX",                      0x43, 1, .page = REG_ANY_PAGE, .writable = 0xff, REG_FIELD(struct toy, index_reg)},
     {"P0",         0x44, 1, .page = 0, .writable = 0xff, REG_FIELD(struct toy, page0)},
     {"P1",     0x44, 1, .page = 1, .writable = 0xff, REG_FIELD(struct toy, page1)},
-    {0                },
+    {"SHUT",                 0x48, 4, .page = REG_ANY_PAGE, .writable = UINT32_MAX, .write = note, .locked = toy_locked,
+     REG_FIELD(struct toy, shut)},
+    {0                  },
 };
 static const struct reg_bank toy_bank = {.name = "regs",
                                          .size = 0x100,
@@ -186,6 +194,25 @@ TEST(regs_plain_storage_masks_and_lanes)
     CHECK_EQ(rd(0x1c, 4), 0x11223344);
     wr(0x18, 0xdeadbeef, 4);
     CHECK_EQ(t->wide, 0x11223344deadbeef);
+    board_break(&fb);
+}
+
+TEST(regs_locked_writes_do_nothing)
+{
+    board_make(&fb);
+    struct toy *t = toy(board_device(&fb, &toy_class, NULL));
+    wr(0x48, 5, 4);
+    CHECK_EQ(t->last_value, 5);
+    wr(4, 0x20, 4); /* locks it */
+    unsigned writes = t->writes;
+    wr(0x48, 6, 4);
+    CHECK_EQ(rd(0x48, 4), 5); /* reads go on */
+    CHECK_EQ(t->writes, writes);
+    CHECK_EQ(t->dev.refused[REG_FAULT_LOCKED], 1);
+    wr(4, 0, 4);
+    wr(0x48, 7, 4);
+    CHECK_EQ(rd(0x48, 4), 7);
+    CHECK_EQ(t->dev.refused[REG_FAULT_LOCKED], 1);
     board_break(&fb);
 }
 
@@ -348,7 +375,7 @@ TEST(regs_any_value_in_any_size_and_order)
         }
         value &= mask;
         want = field;
-        if (fits)
+        if (fits && !(reg->locked && t->ctl & 0x20))
             for (unsigned bit = lane * 8; bit < (lane + size) * 8; bit++) {
                 bool one = value >> (bit - lane * 8) & 1;
                 if (reg->w1c >> bit & 1 ? one : reg->writable >> bit & 1)

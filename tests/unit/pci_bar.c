@@ -273,3 +273,23 @@ TEST(pci_ram_in_a_bar)
     CHECK(space_read(&m->memory, 0x1234, 4, &got));
     CHECK_EQ(got, 0);
 }
+
+/* What the bus, the map and the spaces have of a device goes with it; a topology change afterwards meets nothing of it. */
+TEST(pci_devices_that_are_freed_leave_nothing_behind)
+{
+    machine_new();
+    struct toy *a = toy_new("bars=m12+i8,msix=2,pin=1"), *b = toy_new("bars=m12");
+    CHECK(a && b && placed());
+    CHECK(!device_new(&m->board, &toy_class, NULL, "addr=1.0", m->err, sizeof m->err)); /* taken */
+    unsigned devfn = a->pci.devfn;
+    uint64_t at = cf8(0, devfn, 0x10, 4) & ~15u;
+    ecam_write(devfn, PCI_COMMAND, PCI_COMMAND_MASTER | PCI_COMMAND_MEMORY, 2);
+    CHECK_EQ(who(at), BAR_OF(0, devfn));
+    CHECK(m->memory.followers);
+    devices_free(&m->board);
+    CHECK(!m->memory.followers);
+    CHECK(!m->board.devices);
+    region_enable(&m->ram->low, false);
+    region_enable(&m->ram->low, true);
+    CHECK_EQ(who(at), NOBODY);
+}
