@@ -393,7 +393,6 @@ static void build_board(struct machine *m, unsigned phys_bits)
     region_init_container(&m->io_root, "io", 0x10000);
     space_init(&m->memory, &m->memory_root, "memory");
     space_init(&m->io, &m->io_root, "I/O");
-    net_init(&m->net, m->loop);
     m->board = (struct board){
         .memory = &m->memory,
         .io = &m->io,
@@ -522,6 +521,7 @@ static void flush(struct machine *m)
 /* Says how it ended, as a file and as a status; or dies of the signal that ended it. */
 static int finish(struct machine *m)
 {
+    network_stop(m->network);
     write_result(m, patience(m));
     if (m->result.reason == END_SIGNAL)
         signal_die(m->result.status);
@@ -593,7 +593,8 @@ int machine_run(const struct machine_options *o)
     loop_timer_init(m->loop, &m->timeout, on_timeout, m);
     loop_timer_init(m->loop, &m->panic_grace, on_panic_grace, m);
     loop_timer_init(m->loop, &m->halt_check, check_halted, m);
-    m->network = network_new(o, m->loop, err, sizeof err);
+    net_init(&m->net, m->loop);
+    m->network = network_new(o, &m->net, err, sizeof err);
     if (!m->network)
         die("%s", err);
     unsigned phys_bits = payload.narrow ? 32 : vm_phys_bits(m->vm);
@@ -650,7 +651,6 @@ int machine_run(const struct machine_options *o)
     loop_run(m->loop);
 
     vcpus_join(m->vcpus);
-    network_stop(m->network);
     if (m->control)
         control_free(m->control);
     flush(m);

@@ -38,6 +38,7 @@ const struct opt net_option_table[] = {
     OPT_FLAG(T, restrict_net, "restrict", 0, "user: nothing leaves but what is forwarded"),
     OPT_FLAG(T, loopback, "loopback", 0, "user: the host's loopback through host_ip", .dflt = "on"),
     OPT_STRING(T, tftp, "tftp", 0, "DIR", "user: read-only TFTP of this folder"),
+    OPT_STRING(T, bootfile, "bootfile", 0, "FILE", "user: the file for network boot that DHCP names"),
     OPT_STRING(T, tapif, "tapif", 0, "NAME", "tap: the interface", .dflt = "a new one"),
     OPT_U32(T, fd, "fd", 0, "N", "tap, socket: an open descriptor", .max = INT32_MAX),
     OPT_STRING(T, script, "script", 0, "FILE", "tap: run it with the tap's name when that is there"),
@@ -63,6 +64,7 @@ static const struct {
     {"hostfwd",    1 << NET_USER                 },
     {"restrict",   1 << NET_USER                 },
     {"loopback",   1 << NET_USER                 },
+    {"bootfile",   1 << NET_USER                 },
     {"tftp",       1 << NET_USER                 },
     {"tapif",      1 << NET_TAP                  },
     {"fd",         1 << NET_TAP | 1 << NET_SOCKET},
@@ -104,7 +106,7 @@ static const char *refuse_strangers(const char *text, const struct net_options *
     return NULL;
 }
 
-static const char *check_mode(const char *text, const struct net_options *o)
+static const char *check_mode(const char *text, struct net_options *o)
 {
     bool fd = o->fd != NET_FD_NONE;
     if (o->mode == NET_STREAM && !o->path)
@@ -121,6 +123,10 @@ static const char *check_mode(const char *text, const struct net_options *o)
     if (fd && o->fd <= 2)
         return opts_say("--network %s: fd=%u is a standard stream (pass the tap or socket as 3 or higher)",
                         text, o->fd);
+    if (o->script && (!strcmp(o->script, "none") || !strcmp(o->script, "no")))
+        o->script = NULL;
+    if (o->downscript && (!strcmp(o->downscript, "none") || !strcmp(o->downscript, "no")))
+        o->downscript = NULL;
     if (o->path && (!*o->path || strlen(o->path) > 107))
         return opts_say("--network %s: path= takes 1 to 107 characters", text);
     if (o->tapif && (!*o->tapif || strlen(o->tapif) > 15 || strpbrk(o->tapif, "/: %\t")))

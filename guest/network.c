@@ -5,89 +5,17 @@
 
 #include "guest/machine.h"
 #include "guest/netopt.h"
+#include "guest/network_priv.h"
 #include "kvm/host/ctl.h"
 #include "kvm/host/lock.h"
-#include "kvm/host/loop.h"
 #include "mem/device.h"
-#include "net/port.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-struct card;
-
-struct model {
-    const char *name;
-    const struct device_class *class;
-    struct port *(*port)(struct device *dev);
-    void (*set_link)(struct device *dev, bool up); /* device's lock held */
-    const char *modules[4];                        /* the driver's, NULL-ended */
-};
-
-struct backend {
-    bool (*open)(struct card *card, char *err, size_t err_size); /* set-up: fills card->back */
-    void (*close)(struct card *card);
-    void (*print)(struct card *card, FILE *out); /* NULL: nothing to add */
-};
-
-struct card {
-    struct network *nw;
-    const struct net_options *o;
-    const struct model *model;
-    const struct backend *backend;
-    char id[16];
-    uint8_t mac[6];
-    struct device *dev;
-    struct port *port; /* the card's; NULL until it is built */
-    struct port *back; /* what it is plugged into; NULL: nothing */
-    bool down;         /* the cable is out */
-    struct port own;   /* loopback's */
-};
-
-struct network {
-    struct net net;
-    unsigned n;
-    bool stopped;
-    struct card cards[];
-};
-
-/* ---- the tables */
-
 static const struct model models[] = {
     {0},
-};
-
-static bool none_open(struct card *card, char *err, size_t err_size)
-{
-    (void)card, (void)err, (void)err_size;
-    return true;
-}
-
-static void none_close(struct card *card)
-{
-    (void)card;
-}
-
-static bool loopback_open(struct card *card, char *err, size_t err_size)
-{
-    if (!port_loopback(&card->own, &card->nw->net)) {
-        snprintf(err, err_size, "%s: out of memory", card->id);
-        return false;
-    }
-    card->back = &card->own;
-    return true;
-}
-
-static void loopback_close(struct card *card)
-{
-    port_free(&card->own);
-}
-
-/* A mode without functions is one that this build has not. */
-static const struct backend backends[NET_MODES] = {
-    [NET_NONE] = {none_open,     none_close,     NULL},
-    [NET_LOOPBACK] = {loopback_open, loopback_close, NULL},
 };
 
 /* ---- set-up */
@@ -102,7 +30,7 @@ static const struct model *model_of(const struct net_options *o)
 
 static const char *check(const struct net_options *o)
 {
-    if (!backends[o->mode].open)
+    if (!net_backends[o->mode].open)
         return opts_say("--network %s: mode=%s is not in this build yet", o->text, net_mode_names[o->mode]);
     if (o->hub || o->pcap)
         return opts_say("--network %s: %s= is not in this build yet", o->text, o->hub ? "hub" : "pcap");
@@ -142,8 +70,10 @@ static bool card_init(struct network *nw, unsigned i, const struct machine_optio
 {
     struct card *card = &nw->cards[i];
     char own[32];
-    *card = (struct card){
-        .nw = nw, .o = &o->nets[i], .model = model_of(&o->nets[i]), .backend = &backends[o->nets[i].mode]};
+    *card = (struct card){.nw = nw,
+                          .o = &o->nets[i],
+                          .model = model_of(&o->nets[i]),
+                          .backend = &net_backends[o->nets[i].mode]};
     snprintf(card->id, sizeof card->id, "net%u", i);
     snprintf(own, sizeof own, "guest-%ld", (long)getpid());
     if (card->o->has_mac)
@@ -159,14 +89,24 @@ static bool card_init(struct network *nw, unsigned i, const struct machine_optio
     return card->backend->open(card, err, err_size);
 }
 
-struct network *network_new(const struct machine_options *o, struct loop *loop, char *err, size_t err_size)
+static struct network *the_network; /* for exit() in the middle of set-up: a tap's down script still runs */
+
+static void stop_at_exit(void)
+{
+    network_stop(the_network);
+}
+
+struct network *network_new(const struct machine_options *o, struct net *net, char *err, size_t err_size)
 {
     struct network *nw = calloc(1, sizeof *nw + o->n_nets * sizeof *nw->cards);
     if (!nw) {
         snprintf(err, err_size, "network: out of memory");
         return NULL;
     }
-    net_init(&nw->net, loop);
+    nw->net = net;
+    if (!the_network)
+        atexit(stop_at_exit);
+    the_network = nw;
     for (; nw->n < o->n_nets; nw->n++)
         if (!card_init(nw, nw->n, o, err, err_size)) {
             network_stop(nw);

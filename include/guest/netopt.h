@@ -49,7 +49,7 @@ struct net_options {
     const char *hub, *pcap;
     struct opt_list hostfwd;
     bool restrict_net, loopback;
-    const char *tftp;
+    const char *tftp, *bootfile;
 };
 
 extern const struct opt net_option_table[];

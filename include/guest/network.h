@@ -19,8 +19,8 @@
 #include <stdio.h>
 
 struct board;
-struct loop;
 struct machine_options;
+struct net;
 struct network;
 
 /* NULL, or why these options cannot be: a model or mode that this build has not, a mode that does not go with a model. */
@@ -30,7 +30,7 @@ const char *network_check(const struct machine_options *o) __attribute__((warn_u
 const char *const *network_modules(const struct machine_options *o);
 
 /* NULL: err has a sentence. */
-struct network *network_new(const struct machine_options *o, struct loop *loop, char *err, size_t err_size)
+struct network *network_new(const struct machine_options *o, struct net *net, char *err, size_t err_size)
     __attribute__((warn_unused_result));
 bool network_build(struct network *nw, struct board *board, char *err, size_t err_size)
     __attribute__((warn_unused_result));

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+/* The backends that a card can be plugged into: one line of the table each, and a few lines that turn the words of -n into
+ * what the unit in net/ takes. */
+#include "guest/network_priv.h"
+
+#include "net/tap.h"
+
+static bool none_open(struct card *card, char *err, size_t err_size)
+{
+    (void)card, (void)err, (void)err_size;
+    return true;
+}
+
+static void none_close(struct card *card)
+{
+    (void)card;
+}
+
+static bool loopback_open(struct card *card, char *err, size_t err_size)
+{
+    if (!port_loopback(&card->own, card->nw->net)) {
+        snprintf(err, err_size, "%s: out of memory", card->id);
+        return false;
+    }
+    card->back = &card->own;
+    return true;
+}
+
+static void loopback_close(struct card *card)
+{
+    port_free(&card->own);
+}
+
+/* An interface that is made for this guest gets lkvm's address, if the user says none. */
+#define TAP_ADDRESS "192.168.33.1/24"
+
+static bool tap_open(struct card *card, char *err, size_t err_size)
+{
+    const struct net_options *o = card->o;
+    bool given = o->fd != NET_FD_NONE;
+    struct tap_options options = {
+        .name = card->id,
+        .ifname = o->tapif,
+        .fd = given ? (int)o->fd : -1,
+        .script = o->script,
+        .downscript = o->downscript,
+        .address = o->host_ip                       ? o->host_ip
+                   : given || o->tapif || o->script ? NULL
+                                                    : TAP_ADDRESS,
+        .queues = o->mq,
+    };
+    card->tap = tap_new(card->nw->net, &options, err, err_size);
+    card->back = card->tap ? tap_port(card->tap) : NULL;
+    return card->tap;
+}
+
+static void tap_close(struct card *card)
+{
+    tap_free(card->tap);
+}
+
+static void tap_show(struct card *card, FILE *out)
+{
+    tap_print(card->tap, out);
+}
+
+const struct backend net_backends[NET_MODES] = {
+    [NET_NONE] = {none_open,     none_close,     NULL    },
+    [NET_LOOPBACK] = {loopback_open, loopback_close, NULL    },
+    [NET_TAP] = {tap_open,      tap_close,      tap_show},
+};

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What guest/network.c (cards, cables) and guest/backends.c (what they are plugged into) share.
+ */
+#ifndef GUEST_NETWORK_PRIV_H
+#define GUEST_NETWORK_PRIV_H
+
+#include "guest/netopt.h"
+#include "guest/network.h"
+#include "net/port.h"
+
+struct card;
+struct device;
+struct device_class;
+
+struct model {
+    const char *name;
+    const struct device_class *class;
+    struct port *(*port)(struct device *dev);
+    void (*set_link)(struct device *dev, bool up); /* device's lock held */
+    const char *modules[4];                        /* the driver's, NULL-ended */
+};
+
+/* A mode. One without functions is not in this build. */
+struct backend {
+    bool (*open)(struct card *card, char *err,
+                 size_t err_size); /* set-up: fills card->back, if it brings a port */
+    void (*close)(struct card *card);
+    void (*print)(struct card *card, FILE *out); /* NULL: nothing to add */
+};
+extern const struct backend net_backends[NET_MODES];
+
+struct card {
+    struct network *nw;
+    const struct net_options *o;
+    const struct model *model;
+    const struct backend *backend;
+    char id[16];
+    uint8_t mac[6];
+    struct device *dev;
+    struct port *port; /* the card's; NULL until it is built */
+    struct port *back; /* what it is plugged into; NULL: nothing */
+    bool down;         /* the cable is out */
+    union {            /* the backend's own */
+        struct port own;
+        struct tap *tap;
+    };
+};
+
+struct network {
+    struct net *net;
+    unsigned n;
+    bool stopped;
+    struct card cards[];
+};
+
+#endif

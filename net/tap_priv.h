@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What net/tap.c and net/tap_open.c share.
+ */
+#ifndef NET_TAP_PRIV_H
+#define NET_TAP_PRIV_H
+
+#include <assert.h>
+#include <net/if.h>
+
+#include "kvm/host/loop.h"
+#include "net/tap.h"
+
+/* struct virtio_net_hdr_mrg_rxbuf (virtio 1.2, 5.1.6), little endian as the host is. */
+struct tap_header {
+    uint8_t flags, gso_type;
+    uint16_t hdr_len, gso_size, csum_start, csum_offset;
+    uint16_t num_buffers;
+};
+static_assert(sizeof(struct tap_header) == TAP_VNET_HEADER, "the kernel's layout");
+
+#define TAP_F_USO4_AND_USO6 0x60u /* TUN_F_USO4 | TUN_F_USO6, Linux 6.2 */
+
+struct tap {
+    struct port port; /* first */
+    const char *name, *downscript;
+    char ifname[IFNAMSIZ];
+    int fds[TAP_QUEUES_MAX];
+    unsigned queues;
+    bool vnet, uso; /* it has a header; the kernel knows UDP segmentation */
+    bool multi;     /* IFF_MULTI_QUEUE */
+
+    struct loop_fd watch;
+    uint8_t accepts; /* the peer's, as the kernel was last told */
+    unsigned burst;  /* frames to read at the next wake-up */
+    bool held;       /* frame[] waits for the peer */
+    bool full;       /* the card waits for the tap */
+    bool given;      /* vhost has it */
+    bool dead;       /* deleted */
+    bool down_said;
+    uint64_t refused; /* frames that the kernel did not take */
+    struct tap_header header;
+    size_t len;
+    uint8_t frame[PORT_FRAME_MAX];
+    uint8_t whole[PORT_FRAME_MAX];
+};
+
+/* The port and the watch, once the descriptors are there. */
+bool tap_start(struct tap *t, struct net *net) __attribute__((warn_unused_result));
+
+#endif
