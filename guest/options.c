@@ -64,6 +64,12 @@ const struct opt machine_option_table[] = {
     OPT_FLAG(T, mem_prealloc, "mem-prealloc", 0, "take all of the RAM from the host at the start"),
 
     OPT_GROUP("The command (what stands after --)"),
+    OPT_LIST(T, env, "env", 0, "NAME[=VALUE]",
+             "a variable of its environment (without a value: vmlet's own)"),
+    OPT_STRING(T, cwd, "cwd", 0, "DIR", "the folder of the guest that it runs in",
+               .dflt = "the one that vmlet is in"),
+    OPT_STRING(T, user, "user", 0, "USER[:GROUP]", "whom it runs as: a number, or a name of the host's",
+               .dflt = "root"),
     OPT_LIST(T, add, "add", 0, "FILE[:PATH]", "a file or folder for the generated initramfs"),
     OPT_LIST(T, module, "module", 0, "NAME|FILE[,param=...]", "a kernel module to load first"),
     OPT_STRING(T, modules_dir, "modules-dir", 0, "DIR", "where the kernel's modules are",

@@ -51,6 +51,8 @@ struct machine_options {
     struct opt_list add;
     struct opt_list module;
     const char *modules_dir;
+    struct opt_list env;
+    const char *cwd, *user;
     int rtc_base; /* index into the rtc's own words */
 
     char **command; /* what stands after "--"; NULL: none */
