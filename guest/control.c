@@ -108,7 +108,8 @@ static const struct {
     const char *command, *help;
     ctl_fn *fn;
 } answers[] = {
-  /* clang-format off: one line a verb, none moves for another */
+  /* one line a verb, none moves for another */
+  /* clang-format off */
     {"info mtree", "[-f]: the memory map as a tree, or flat",                   do_mtree  },
     {"info qtree", "the devices as a tree, with their options",                 do_qtree  },
     {"info pci",   "[-x] [ID]: configuration space decoded, -x: and its bytes", do_pci    },
@@ -120,7 +121,7 @@ static const struct {
     {"pause",      "the CPUs stand still",                                      do_pause  },
     {"resume",     "the CPUs go on",                                            do_resume },
     {"stop",       "the guest ends",                                            do_stop   },
- /* clang-format on */
+  /* clang-format on */
 };
 
 struct control *control_new(struct machine *m, struct loop *loop, const char *name, char *err,
