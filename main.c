@@ -264,7 +264,7 @@ static const struct verb verbs[] = {
   /* clang-format off */
     {"run", "[options] [KERNEL] [-- COMMAND [ARG...]]", "boot a guest", verb_run},
     {"list", "", "the guests that run", verb_list},
-    {"info", "NAME mtree [-f] | qtree | pci [-x] [ID] | regs ID | irq | net", "look into a guest: memory map, devices, registers, interrupts, network", verb_send},
+    {"info", "NAME mtree [-f] | qtree | pci [-x] [ID] | regs ID | irq | net", "look into a guest: memory map, devices, registers, interrupts, drops, network", verb_send},
     {"link", "NAME CARD up|down", "pull a network cable, or plug it in", verb_send},
     {"forward", "NAME add|remove RULE [CARD]", "a way into the guest's user network", verb_send},
     {"pause", "NAME | -a", "make a guest's CPUs stand still", verb_send},

@@ -3,13 +3,11 @@
 
 #include "devices/edu.h"
 #include "devices/platform.h"
-#include "virtio/rng.h"
 
 const struct device_class *const device_classes[] = {
     &edu_class,       /* PCI 1234:11e8 */
     &exit_class,      /* port 0xf8 */
     &debugexit_class, /* port 0xf4 */
     &rtc_class,       /* in every machine: named for its options */
-    &rng_class,       /* PCI 1af4:1044 */
     NULL,
 };

@@ -52,6 +52,11 @@ static const char *do_irq(void *arg, int argc, char **argv, FILE *out)
     return info_irq(machine_board(arg), argc, argv, out);
 }
 
+static const char *do_stats(void *arg, int argc, char **argv, FILE *out)
+{
+    return info_stats(machine_board(arg), argc, argv, out);
+}
+
 static const char *do_pause(void *arg, int argc, char **argv, FILE *out)
 {
     (void)argv, (void)out;
@@ -115,6 +120,7 @@ static const struct {
     {"info pci",   "[-x] [ID]: configuration space decoded, -x: and its bytes", do_pci    },
     {"info regs",  "ID: a device's registers by name",                          do_regs   },
     {"info irq",   "lines and vectors, with counts",                            do_irq    },
+    {"info stats", "[ID]: what was discarded and refused, by name", do_stats },
     {"info net",   "cards, what they are plugged into, and what passed",        do_net    },
     {"link",       "CARD up|down: pull a cable, or plug it in",                 do_link   },
     {"forward",    "add|remove RULE [CARD]: a way into the user network",       do_forward},

@@ -83,6 +83,12 @@ const struct opt machine_option_table[] = {
     OPT_STRING(T, result, "result", 0, "FILE", "write how it ended: source, status, reason, detail, times"),
     OPT_ENUM(T, loglevel, "loglevel", 0, loglevels, "what vmlet says about itself", .dflt = "warning"),
 
+    OPT_GROUP("Driver bring-up"),
+    OPT_LIST(
+        T, trace, "trace", 0, "LIST",
+        "a line for every access to these devices (edu,e1000…), or of all one kind: pci, irq, dma, mem; all"),
+    OPT_STRING(T, trace_file, "trace-file", 0, "FILE", "the trace as JSON lines, too"),
+
     OPT_REFUSED("disk", 'd', LATER),
     OPT_REFUSED("9p", 0, "9p is not coming; folders will be shared by --share DIR over virtio-fs"),
     OPT_REFUSED("share", 0, LATER " (--add FILE[:PATH] copies files into the guest)"),
@@ -95,10 +101,8 @@ const struct opt machine_option_table[] = {
     OPT_REFUSED("vnc", 0, "there is no display (use --console serial)"),
     OPT_REFUSED("gtk", 0, "there is no display (use --console serial)"),
     OPT_REFUSED("firmware", 'f', "kernels are entered directly (use -k)"),
-    OPT_REFUSED("debug-ioport", 0,
-                "unclaimed accesses are counted in `vmlet info NAME stats`, which is not there yet"),
-    OPT_REFUSED("debug-mmio", 0,
-                "unclaimed accesses are counted in `vmlet info NAME stats`, which is not there yet"),
+    OPT_REFUSED("debug-ioport", 0, "unclaimed accesses are counted in `vmlet info NAME stats`"),
+    OPT_REFUSED("debug-mmio", 0, "unclaimed accesses are counted in `vmlet info NAME stats`"),
     OPT_END,
 };
 

@@ -43,6 +43,8 @@ struct machine_options {
     uint64_t timeout; /* ns, 0: none */
     const char *result;
     bool nodefaults;
+    struct opt_list trace;
+    const char *trace_file;
     int loglevel; /* enum log_level */
     const char *dev;
     const char *hugetlbfs;
