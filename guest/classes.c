@@ -2,12 +2,17 @@
 #include "guest/classes.h"
 
 #include "devices/edu.h"
+#include "devices/ivshmem.h"
 #include "devices/platform.h"
+#include "devices/testdev.h"
 
 const struct device_class *const device_classes[] = {
-    &edu_class,       /* PCI 1234:11e8 */
-    &exit_class,      /* port 0xf8 */
-    &debugexit_class, /* port 0xf4 */
-    &rtc_class,       /* in every machine: named for its options */
+    &edu_class,         /* PCI 1234:11e8 */
+    &ivshmem_class,     /* PCI 1af4:1110 */
+    &pci_testdev_class, /* PCI 1b36:0005 */
+    &pc_testdev_class,  /* ports 0xe0-0xeb, 0x2000-0x2017, memory 0xff000000 */
+    &exit_class,        /* port 0xf8 */
+    &debugexit_class,   /* port 0xf4 */
+    &rtc_class,         /* in every machine: named for its options */
     NULL,
 };

@@ -71,6 +71,22 @@ void irq_line_init(struct irq_line *line, struct irqs *irqs, unsigned gsi, const
     lock_drop(&irqs->line_lock);
 }
 
+void irq_line_fini(struct irq_line *line)
+{
+    struct irqs *irqs = line->irqs;
+    if (!irqs)
+        return;
+    irq_line_set(line, false);
+    lock_take(&irqs->line_lock);
+    for (struct irq_line **at = &irqs->sources; *at; at = &(*at)->next) {
+        if (*at == line) {
+            *at = line->next;
+            break;
+        }
+    }
+    lock_drop(&irqs->line_lock);
+}
+
 /* line_lock held. The change reaches KVM under the lock: the last word about a line is that of its last change. */
 static void source_changed(struct irqs *irqs, const struct irq_line *line, unsigned gsi, bool level)
 {

@@ -165,6 +165,7 @@ static void pci_device_leave(struct device *dev)
             region_remove(pci->bars[i].region);
     if (pci->msix)
         region_free(&pci->msix_region);
+    irq_line_fini(&pci->line);
     space_free(&pci->dma);
 }
 

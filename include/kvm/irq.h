@@ -69,6 +69,7 @@ struct irq_line {
 };
 /* Level 0; gsi < IRQ_LINES. Once a line; it and its name live as long as irqs. */
 void irq_line_init(struct irq_line *line, struct irqs *irqs, unsigned gsi, const char *name);
+void irq_line_fini(struct irq_line *line); /* its device goes; one never made: nothing */
 void irq_line_set(struct irq_line *line, bool level);
 /* The other GSI from now on; a raised level moves along (PCI slots are dealt late; snapshots). */
 void irq_line_move(struct irq_line *line, unsigned gsi);
