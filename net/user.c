@@ -9,7 +9,8 @@
 
 #include <stdlib.h>
 #include <sys/random.h>
-#include <unistd.h>
+
+#include "net/tcp.h"
 
 static const char *const drop_names[USER_DROPS] = {
 #define X(id, name) name,
@@ -54,6 +55,9 @@ void user_deliver(struct user *u, const struct ip_packet *p)
     case IP_ICMP6:
         icmp_input(u, p);
         return;
+    case IP_TCP:
+        user_tcp_input(u, p);
+        return;
     case IP_UDP:
         udp_input(u, p);
         return;
@@ -97,7 +101,9 @@ static enum port_result user_receive(struct port *port, const struct iovec *iov,
 
 static void user_ready(struct port *port)
 {
-    flow_ready((struct user *)port);
+    struct user *u = (struct user *)port;
+    flow_ready(u);
+    tcp_ready(u->tcp);
 }
 
 static const struct port_ops user_ops = {.receive = user_receive, .ready = user_ready};
@@ -201,6 +207,8 @@ struct user *user_new(struct net *net, struct loop *loop, const struct user_opti
         snprintf(err, errlen, "user network: no memory");
         goto fail;
     }
+    if (!(u->tcp = user_tcp_new(u, err, errlen)))
+        goto fail;
     for (size_t i = 0; i < o->n_hostfwd; i++)
         if (!user_forward_add(u, o->hostfwd[i], err, errlen))
             goto fail;
@@ -216,19 +224,13 @@ void user_free(struct user *u)
         return;
     port_free(&u->port);
     fwds_free(u->fwds);
+    if (u->tcp)
+        tcp_free(u->tcp);
     flows_free(u->flows);
     frags_free(u->frags);
     dns_free(u->dns);
     dhcp_free(u->dhcp);
     free(u);
-}
-
-bool user_tcp_forward(struct user *u, int fd, const struct ip_addr *guest, uint16_t gport,
-                      const struct ip_addr *peer, uint16_t pport)
-{
-    (void)u, (void)guest, (void)gport, (void)peer, (void)pport;
-    close(fd);
-    return false;
 }
 
 struct port *user_port(struct user *u)
@@ -257,6 +259,7 @@ void user_print(struct user *u, FILE *out)
     dhcp_print(u, out);
     dns_print(u, out);
     fwds_print(u, out);
+    tcp_print(u->tcp, out);
     flows_print(u, out);
     policy_print(u, out);
     fprintf(out, "dropped:\n");

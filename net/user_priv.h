@@ -77,7 +77,6 @@ static inline void set32(void *at, uint32_t v)
     X(USER_DROP_ICMP, "malformed or unknown ICMP")                                                           \
     X(USER_DROP_ICMP_RATE, "ICMP error above the rate")                                                      \
     X(USER_DROP_NDP, "malformed or unanswered neighbour discovery")                                          \
-    X(USER_DROP_TCP, "malformed TCP")                                                                        \
     X(USER_DROP_UDP, "malformed UDP")                                                                        \
     X(USER_DROP_DHCP, "malformed or unanswered DHCP")                                                        \
     X(USER_DROP_TFTP, "malformed or refused TFTP")                                                           \
@@ -251,7 +250,9 @@ void fwds_print(struct user *u, FILE *out);
 void fwd_rearm(struct user *u);
 bool fwd_send(struct fwd *f, const struct ip_sock *to, const struct iovec *iov, int n);
 
-/* user_tcp.c: between this and TCP. false: it was refused; fd is gone in every case */
+/* user_tcp.c: between this and TCP. forward: false: it was refused; fd is gone in every case */
+struct tcp *user_tcp_new(struct user *u, char *err, size_t errlen);
+void user_tcp_input(struct user *u, const struct ip_packet *p);
 bool user_tcp_forward(struct user *u, int fd, const struct ip_addr *guest, uint16_t gport,
                       const struct ip_addr *peer, uint16_t pport);
 
