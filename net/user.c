@@ -202,13 +202,13 @@ struct user *user_new(struct net *net, struct loop *loop, const struct user_opti
     memcpy(u->mac + 2, u->host4.b + 12, 4);
     snprintf(u->host_name, sizeof u->host_name, "%s", o->host_name ? o->host_name : "");
     snprintf(u->bootfile, sizeof u->bootfile, "%s", o->bootfile ? o->bootfile : "");
+    if (!(u->tcp = user_tcp_new(u, err, errlen))) /* first: it raises the limit of descriptors */
+        goto fail;
     if (!(u->flows = flows_new(u)) || !(u->frags = frags_new(u)) || !(u->dns = dns_new(u, o)) ||
         !(u->dhcp = dhcp_new(u)) || !(u->fwds = fwds_new(u))) {
         snprintf(err, errlen, "user network: no memory");
         goto fail;
     }
-    if (!(u->tcp = user_tcp_new(u, err, errlen)))
-        goto fail;
     for (size_t i = 0; i < o->n_hostfwd; i++)
         if (!user_forward_add(u, o->hostfwd[i], err, errlen))
             goto fail;
