@@ -334,13 +334,13 @@ TEST(udp_larger_than_the_mtu_reaches_the_guest_in_fragments)
 TEST(U11_65k_flows_and_no_descriptors)
 {
     struct rlimit old, few = {64, 64};
-    CHECK_EQ(getrlimit(RLIMIT_NOFILE, &old), 0);
-    few.rlim_max = old.rlim_max;
     struct bed *b;
     uint16_t port;
     int fd = host_socket(SOCK_DGRAM, &port), first = dup(fd);
     close(first);
     b = bed_new(NULL); /* which raises the limit */
+    CHECK_EQ(getrlimit(RLIMIT_NOFILE, &old), 0);
+    few.rlim_max = old.rlim_max;
     CHECK_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
     int filler[64], n = 0; /* other parts of the process took the rest */
     while (n < 64 && (filler[n] = dup(fd)) >= 0)
