@@ -5,6 +5,7 @@
 #include "devices/ivshmem.h"
 #include "devices/platform.h"
 #include "devices/testdev.h"
+#include "virtio/rng.h"
 
 const struct device_class *const device_classes[] = {
     &edu_class,         /* PCI 1234:11e8 */
@@ -13,6 +14,7 @@ const struct device_class *const device_classes[] = {
     &pc_testdev_class,  /* ports 0xe0-0xeb, 0x2000-0x2017, memory 0xff000000 */
     &exit_class,        /* port 0xf8 */
     &debugexit_class,   /* port 0xf4 */
+    &rng_class,         /* PCI 1af4:1044 */
     &rtc_class,         /* in every machine: named for its options */
     NULL,
 };

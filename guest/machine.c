@@ -23,6 +23,7 @@
 #include "kvm/host/patient.h"
 #include "kvm/host/signals.h"
 #include "kvm/host/term.h"
+#include "kvm/host/work.h"
 #include "kvm/irq.h"
 #include "kvm/vcpu.h"
 #include "kvm/vm.h"
@@ -50,11 +51,14 @@
 #define FLUSH_GRACE SECOND       /* for output that nobody reads, when the run was ended from outside */
 #define HALT_FIRST  SECOND       /* see check_halted() */
 
+#define WORK_THREADS 8 /* at most; they start when jobs come */
+
 struct machine {
     const struct machine_options *options;
     uint64_t began; /* loop's clock, ns */
 
     struct loop *loop;
+    struct work *work;
     struct vm *vm;
     struct vcpus *vcpus;
     struct irqs *irqs;
@@ -388,7 +392,7 @@ static void build_devices(struct machine *m)
     device_or_die(m, &pvpanic_class, NULL);
 }
 
-static void build_board(struct machine *m, unsigned phys_bits)
+static void build_board(struct machine *m, unsigned cpus, unsigned phys_bits)
 {
     char err[512];
     region_init_container(&m->memory_root, "system", REGION_ALL);
@@ -403,6 +407,8 @@ static void build_board(struct machine *m, unsigned phys_bits)
         .irqs = m->irqs,
         .loop = m->loop,
         .net = &m->net,
+        .work = m->work,
+        .cpus = cpus,
         .wall = {wall_now,  NULL},
         .guest = {guest_now, m   },
         .end = on_board_end,
@@ -569,6 +575,9 @@ int machine_run(const struct machine_options *o)
     m->loop = loop_new(NULL);
     if (!m->loop)
         die("event loop: %s", strerror(errno));
+    m->work = work_new(m->loop, WORK_THREADS);
+    if (!m->work)
+        die("work pool: out of memory");
     m->began = loop_now(m->loop);
     if (o->result) {
         const char *error = result_file_check(o->result);
@@ -600,7 +609,7 @@ int machine_run(const struct machine_options *o)
     if (!m->network)
         die("%s", err);
     unsigned phys_bits = payload.narrow ? 32 : vm_phys_bits(m->vm);
-    build_board(m, phys_bits);
+    build_board(m, cpus, phys_bits);
     m->link.vm = m->vm;
     m->slots = slots_new_kvm(&m->memory, &m->link);
     m->link.vcpus = m->vcpus = vcpus_new(m->vm, cpus, &vcpu_ops, m, err, sizeof err);

@@ -5,6 +5,7 @@
 #include "devices/platform.h"
 #include "devices/serial.h"
 #include "guest/acpi.h"
+#include "guest/drivers.h"
 #include "guest/identity.h"
 #include "guest/initramfs.h"
 #include "kvm/host/log.h"
@@ -61,6 +62,11 @@ static struct cpio *archive_build(const struct machine_options *o, const struct 
         warn("%s: a 32-bit kernel needs an initrd of its own (-i FILE)", kernel);
         return NULL;
     }
+    struct drivers drivers = {0};
+    for (size_t i = 0; i < o->devices.n; i++) {
+        const char *rest;
+        drivers_add(&drivers, opts_first(o->devices.v[i], &rest));
+    }
     struct identity identity;
     if (!identity_make(&identity, o->env.v, o->user, "/etc/passwd", "/etc/group", error.text,
                        sizeof error.text))
@@ -78,6 +84,7 @@ static struct cpio *archive_build(const struct machine_options *o, const struct 
         .pty_stderr = tty && isatty(STDERR_FILENO),
         .add = o->add.v,
         .modules = o->module.v,
+        .wanted = drivers.names,
         .modules_dir = o->modules_dir,
         .kernel_path = kernel,
         .kernel_release = info->release[0] ? info->release : NULL,
