@@ -16,5 +16,6 @@ const struct device_class *const device_classes[] = {
     &debugexit_class,   /* port 0xf4 */
     &rng_class,         /* PCI 1af4:1044 */
     &rtc_class,         /* in every machine: named for its options */
+    &rng_class,         /* PCI 1af4:1044 */
     NULL,
 };
