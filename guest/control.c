@@ -2,6 +2,7 @@
 /* The answers on the control socket: see include/guest/control.h. One line of the table each. */
 #include "guest/control.h"
 
+#include "guest/hold.h"
 #include "guest/info.h"
 #include "guest/network.h"
 #include "kvm/host/ctl.h"
@@ -52,17 +53,12 @@ static const char *do_irq(void *arg, int argc, char **argv, FILE *out)
     return info_irq(machine_board(arg), argc, argv, out);
 }
 
-static const char *do_stats(void *arg, int argc, char **argv, FILE *out)
-{
-    return info_stats(machine_board(arg), argc, argv, out);
-}
-
 static const char *do_pause(void *arg, int argc, char **argv, FILE *out)
 {
     (void)argv, (void)out;
     if (argc)
         return no_words;
-    return machine_pause(arg) ? NULL : "it is paused already";
+    return hold_take(machine_hold(arg), HOLD_USER) ? NULL : "it is paused already";
 }
 
 static const char *do_resume(void *arg, int argc, char **argv, FILE *out)
@@ -70,7 +66,10 @@ static const char *do_resume(void *arg, int argc, char **argv, FILE *out)
     (void)argv, (void)out;
     if (argc)
         return no_words;
-    return machine_resume(arg) ? NULL : "it is not paused";
+    struct hold *h = machine_hold(arg);
+    if (!hold_release(h, HOLD_USER))
+        return h->by & HOLD_GDB ? "it is gdb that holds it" : "it is not paused";
+    return NULL;
 }
 
 static const char *do_stop(void *arg, int argc, char **argv, FILE *out)
@@ -109,26 +108,25 @@ static const char *do_forward(void *arg, int argc, char **argv, FILE *out)
     return network_forward(machine_network(arg), add, argv[1], argc > 2 ? argv[2] : NULL);
 }
 
+/* Each verb a line that none other moves. */
+/* clang-format off */
 static const struct {
     const char *command, *help;
     ctl_fn *fn;
 } answers[] = {
-  /* one line a verb, none moves for another */
-  /* clang-format off */
-    {"info mtree", "[-f]: the memory map as a tree, or flat",                   do_mtree  },
-    {"info qtree", "the devices as a tree, with their options",                 do_qtree  },
-    {"info pci",   "[-x] [ID]: configuration space decoded, -x: and its bytes", do_pci    },
-    {"info regs",  "ID: a device's registers by name",                          do_regs   },
-    {"info irq",   "lines and vectors, with counts",                            do_irq    },
-    {"info stats", "[ID]: what was discarded and refused, by name", do_stats },
-    {"info net",   "cards, what they are plugged into, and what passed",        do_net    },
-    {"link",       "CARD up|down: pull a cable, or plug it in",                 do_link   },
-    {"forward",    "add|remove RULE [CARD]: a way into the user network",       do_forward},
-    {"pause",      "the CPUs stand still",                                      do_pause  },
-    {"resume",     "the CPUs go on",                                            do_resume },
-    {"stop",       "the guest ends",                                            do_stop   },
-  /* clang-format on */
+    {"info mtree", "[-f]: the memory map as a tree, or flat", do_mtree},
+    {"info qtree", "the devices as a tree, with their options", do_qtree},
+    {"info pci", "[-x] [ID]: configuration space decoded, -x: and its bytes", do_pci},
+    {"info regs", "ID: a device's registers by name", do_regs},
+    {"info irq", "lines and vectors, with counts", do_irq},
+    {"info net", "cards, what they are plugged into, and what passed", do_net},
+    {"link", "CARD up|down: pull a cable, or plug it in", do_link},
+    {"forward", "add|remove RULE [CARD]: a way into the user network", do_forward},
+    {"pause", "the CPUs stand still", do_pause},
+    {"resume", "the CPUs go on", do_resume},
+    {"stop", "the guest ends", do_stop},
 };
+/* clang-format on */
 
 struct control *control_new(struct machine *m, struct loop *loop, const char *name, char *err,
                             size_t err_size)
@@ -147,6 +145,11 @@ struct control *control_new(struct machine *m, struct loop *loop, const char *na
     for (size_t i = 0; i < sizeof answers / sizeof *answers; i++)
         ctl_add(c->ctl, answers[i].command, answers[i].help, answers[i].fn, m);
     return c;
+}
+
+const char *control_command(struct control *c, char *line, FILE *out)
+{
+    return ctl_command(c->ctl, line, out);
 }
 
 void control_free(struct control *c)

@@ -13,17 +13,18 @@
 #include "guest/classes.h"
 #include "guest/console.h"
 #include "guest/control.h"
+#include "guest/debugger.h"
+#include "guest/hold.h"
 #include "guest/network.h"
 #include "guest/payload.h"
 #include "guest/result.h"
-#include "guest/seeing.h"
+#include "kvm/debug.h"
 #include "kvm/host/lock.h"
 #include "kvm/host/log.h"
 #include "kvm/host/loop.h"
 #include "kvm/host/patient.h"
 #include "kvm/host/signals.h"
 #include "kvm/host/term.h"
-#include "kvm/host/work.h"
 #include "kvm/irq.h"
 #include "kvm/vcpu.h"
 #include "kvm/vm.h"
@@ -51,14 +52,11 @@
 #define FLUSH_GRACE SECOND       /* for output that nobody reads, when the run was ended from outside */
 #define HALT_FIRST  SECOND       /* see check_halted() */
 
-#define WORK_THREADS 8 /* at most; they start when jobs come */
-
 struct machine {
     const struct machine_options *options;
     uint64_t began; /* loop's clock, ns */
 
     struct loop *loop;
-    struct work *work;
     struct vm *vm;
     struct vcpus *vcpus;
     struct irqs *irqs;
@@ -72,7 +70,8 @@ struct machine {
     struct device *serial[SERIAL_PORTS], *pm;
     struct console *console;
     struct control *control;
-    struct seeing *seeing;
+    struct debugger *debugger; /* NULL without --gdb */
+    struct hold hold;
     struct network *network;
 
     struct lock end_lock; /* guards result until the loop has stopped */
@@ -80,9 +79,8 @@ struct machine {
     struct loop_task ended;
     struct loop_timer timeout, panic_grace, halt_check, flush_limit;
     uint64_t halt_wait;
-    uint64_t paused_ns, paused_since; /* guest time; loop thread writes */
-    int signal;                       /* the last that came */
-    bool drained;                     /* the guest's output is out */
+    int signal;   /* the last that came */
+    bool drained; /* the guest's output is out */
 };
 
 static struct machine *the_machine; /* for hooks without an argument alone: one process, one guest */
@@ -219,23 +217,14 @@ struct board *machine_board(struct machine *m)
     return &m->board;
 }
 
-bool machine_pause(struct machine *m)
+struct hold *machine_hold(struct machine *m)
 {
-    if (vcpus_paused(m->vcpus))
-        return false;
-    vcpus_pause(m->vcpus);
-    m->paused_since = loop_now(m->loop);
-    return true;
+    return &m->hold;
 }
 
-bool machine_resume(struct machine *m)
+const char *machine_command(struct machine *m, char *line, FILE *out)
 {
-    if (!vcpus_paused(m->vcpus))
-        return false;
-    m->paused_ns += loop_now(m->loop) - m->paused_since;
-    m->paused_since = 0;
-    vcpus_resume(m->vcpus);
-    return true;
+    return m->control ? control_command(m->control, line, out) : "this guest has no control socket";
 }
 
 void machine_stop(struct machine *m, const char *detail)
@@ -307,7 +296,14 @@ static void on_stopped(void *ctx, struct vcpu *vcpu, const struct vcpu_stop *sto
     machine_end(m, reasons[stop->reason], 0, stop->why);
 }
 
+static void on_debug(void *ctx, struct vcpu *vcpu, const struct vcpu_debug_event *event)
+{
+    struct machine *m = ctx;
+    debugger_event(m->debugger, vcpu, event);
+}
+
 static const struct vcpu_ops vcpu_ops = {
+    .debug = on_debug,
     .pio = on_pio,
     .mmio = on_mmio,
     .stopped = on_stopped,
@@ -324,12 +320,9 @@ static uint64_t wall_now(void *ctx)
     return (uint64_t)ts.tv_sec * SECOND + (uint64_t)ts.tv_nsec;
 }
 
-/* Monotonic time less the time spent paused. Device code on vCPU threads runs only while not paused. */
 static uint64_t guest_now(void *ctx)
 {
-    struct machine *m = ctx;
-    uint64_t now = m->paused_since ? m->paused_since : loop_now(m->loop);
-    return now - m->paused_ns;
+    return hold_now(ctx);
 }
 
 static uint64_t default_mem(unsigned cpus)
@@ -392,7 +385,7 @@ static void build_devices(struct machine *m)
     device_or_die(m, &pvpanic_class, NULL);
 }
 
-static void build_board(struct machine *m, unsigned cpus, unsigned phys_bits)
+static void build_board(struct machine *m, unsigned phys_bits)
 {
     char err[512];
     region_init_container(&m->memory_root, "system", REGION_ALL);
@@ -407,10 +400,8 @@ static void build_board(struct machine *m, unsigned cpus, unsigned phys_bits)
         .irqs = m->irqs,
         .loop = m->loop,
         .net = &m->net,
-        .work = m->work,
-        .cpus = cpus,
-        .wall = {wall_now,  NULL},
-        .guest = {guest_now, m   },
+        .wall = {wall_now,  NULL    },
+        .guest = {guest_now, &m->hold},
         .end = on_board_end,
         .end_ctx = m,
         .devices_tail = &m->board.devices,
@@ -549,6 +540,18 @@ static void boot_cpu(struct machine *m, const struct boot_state *s)
         die("vCPU 0: initial registers: %s", strerror(-rc));
 }
 
+static void debugger_start(struct machine *m, bool wide)
+{
+    char err[512];
+    const struct debugger_config config = {m->loop, m->vcpus, &m->memory, m, m->options->gdb, wide};
+    if (!vm_can_debug(m->vm))
+        die("--gdb: KVM here cannot debug guests (KVM_CAP_SET_GUEST_DEBUG)");
+    if (!(m->debugger = debugger_new(&config, err, sizeof err)))
+        die("%s", err);
+    if (m->options->gdb_wait)
+        hold_take(&m->hold, HOLD_GDB); /* until a gdb lets it go */
+}
+
 static unsigned cpu_count(const struct machine_options *o, struct vm *vm)
 {
     unsigned most = vm_max_vcpus(vm);
@@ -575,10 +578,8 @@ int machine_run(const struct machine_options *o)
     m->loop = loop_new(NULL);
     if (!m->loop)
         die("event loop: %s", strerror(errno));
-    m->work = work_new(m->loop, WORK_THREADS);
-    if (!m->work)
-        die("work pool: out of memory");
     m->began = loop_now(m->loop);
+    m->hold.loop = m->loop;
     if (o->result) {
         const char *error = result_file_check(o->result);
         if (error)
@@ -609,19 +610,17 @@ int machine_run(const struct machine_options *o)
     if (!m->network)
         die("%s", err);
     unsigned phys_bits = payload.narrow ? 32 : vm_phys_bits(m->vm);
-    build_board(m, cpus, phys_bits);
+    build_board(m, phys_bits);
     m->link.vm = m->vm;
     m->slots = slots_new_kvm(&m->memory, &m->link);
-    m->link.vcpus = m->vcpus = vcpus_new(m->vm, cpus, &vcpu_ops, m, err, sizeof err);
+    m->link.vcpus = m->hold.vcpus = m->vcpus = vcpus_new(m->vm, cpus, &vcpu_ops, m, err, sizeof err);
     if (!m->vcpus)
         die("%s", err);
     ioevents_new_kvm(&m->memory, &m->io, &m->link);
     if (slots_stats(m->slots).failures)
         die("the guest's memory: KVM did not take all of it");
-    m->seeing = seeing_new(&m->board, o, patience(m), err, sizeof err);
-    if (!m->seeing)
-        die("%s", err);
     struct boot_state start;
+    bool wide = !payload.is_32bit;
     payload_load(&payload, m->ram, cpus, phys_bits, &start);
     boot_cpu(m, &start);
 
@@ -655,6 +654,8 @@ int machine_run(const struct machine_options *o)
         warn("%s: this guest cannot be reached by `vmlet info` and the like", err);
     if (!network_plug(m->network, err, sizeof err))
         die("%s", err);
+    if (o->gdb)
+        debugger_start(m, wide);
     if (o->timeout)
         loop_timer_set(&m->timeout, deadline(m));
     loop_timer_after(&m->halt_check, m->halt_wait);
@@ -665,10 +666,10 @@ int machine_run(const struct machine_options *o)
     loop_run(m->loop);
 
     vcpus_join(m->vcpus);
+    debugger_end(m->debugger, result_status(&m->result));
     if (m->control)
         control_free(m->control);
     flush(m);
-    seeing_end(m->seeing, FLUSH_GRACE);
     console_free(m->console);
     return finish(m);
 }

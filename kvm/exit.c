@@ -143,6 +143,8 @@ bool exit_other(struct vcpu *vcpu)
 
     if (code < REASONS && reasons[code].harmless)
         return true;
+    if (debug_exit(vcpu))
+        return true;
     switch (code) {
     case KVM_EXIT_SHUTDOWN:
         reason = VCPU_STOP_TRIPLE_FAULT;

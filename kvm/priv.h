@@ -35,7 +35,8 @@ enum {
     REQUEST_PAUSE = 1 << 2,
     REQUEST_CALL = 1 << 3,
     REQUEST_STOP = 1 << 4,
-    REQUEST_DEAD = 1 << 5, /* its own: stopped() was called */
+    REQUEST_DEAD = 1 << 5,  /* its own: stopped() was called */
+    REQUEST_DEBUG = 1 << 6, /* kept out by a debugger */
 };
 #define VCPU_SIGNAL SIGRTMIN
 
@@ -60,6 +61,8 @@ struct vcpu {
     void (*call_fn)(void *arg, struct vcpu *vcpu);
     void *call_arg;
     _Atomic uint32_t call_done; /* futex */
+
+    bool debug_on, debug_soft; /* debug.c; this thread */
 
     uint64_t seen; /* vcpus_all_halted(): exits when last asked */
     struct kvm_sregs sregs0;
@@ -107,6 +110,11 @@ int state_init(struct vcpu *vcpu);
 bool exit_other(struct vcpu *vcpu);
 /* KVM_RUN failed with this errno (neither EINTR nor EAGAIN): stopped(). */
 void exit_failed(struct vcpu *vcpu, int error);
+
+/* --- debug.c: KVM_RUN returned for a debugger; false: it did not, or there is none. */
+bool debug_exit(struct vcpu *vcpu);
+/* --- vcpu.c: REQUEST_DEBUG on the vCPU's own thread. */
+void vcpu_debug_stay(struct vcpu *vcpu);
 
 /* --- dump.c: the report's parts; on the vCPU's thread, out of KVM_RUN. */
 struct report {

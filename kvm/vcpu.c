@@ -16,6 +16,7 @@
  * Waiting is done on futexes on the very words, so that neither side needs a lock.
  */
 #include "kvm/priv.h"
+#include "kvm/debug.h"
 #include <assert.h>
 #include <errno.h>
 #include <linux/futex.h>
@@ -219,7 +220,7 @@ static bool attend(struct vcpu *vcpu)
                 continue;
             }
             park(vcpu);
-        } else if (request & REQUEST_DEAD) {
+        } else if (request & (REQUEST_DEAD | REQUEST_DEBUG)) {
             futex_wait(&vcpu->request, request);
         } else {
             return true;
@@ -280,6 +281,19 @@ static void unrequest(struct vcpu *vcpu, uint32_t bits)
 {
     atomic_fetch_and(&vcpu->request, ~bits);
     futex_wake(&vcpu->request);
+}
+
+void vcpu_debug_stay(struct vcpu *vcpu)
+{
+    atomic_fetch_or(&vcpu->request, REQUEST_DEBUG);
+}
+
+void vcpu_debug_hold(struct vcpu *vcpu, bool on)
+{
+    if (on)
+        request(vcpu, REQUEST_DEBUG);
+    else
+        unrequest(vcpu, REQUEST_DEBUG);
 }
 
 void vcpu_kick(struct vcpu *vcpu)

@@ -121,12 +121,13 @@ static void cap_msi(const struct snapshot *s, unsigned at, FILE *out)
     fprintf(out, "MSI: Enable%c Count=%u/%u Maskable%c 64bit%c\n", control & PCI_MSI_ENABLE ? '+' : '-',
             1u << (control >> 4 & 7), 1u << (control >> 1 & 7), control & PCI_MSI_MASKABLE ? '+' : '-',
             control & PCI_MSI_64 ? '+' : '-');
-    if (!(control & PCI_MSI_64) || !(control & PCI_MSI_MASKABLE) || at + PCI_MSI_SIZE > PCI_CONFIG_SIZE)
+    if (!(control & PCI_MSI_64) || at + PCI_MSI_SIZE > PCI_CONFIG_SIZE)
         return; /* none that pci_msi() made */
     fprintf(out, "\t\tAddress: %08x%08x  Data: %04x\n", pci_get32(c + PCI_MSI_ADDRESS + 4),
             pci_get32(c + PCI_MSI_ADDRESS), pci_get16(c + PCI_MSI_DATA));
-    fprintf(out, "\t\tMasking: %08x  Pending: %08x\n", pci_get32(c + PCI_MSI_MASK),
-            pci_get32(c + PCI_MSI_PENDING));
+    if (control & PCI_MSI_MASKABLE)
+        fprintf(out, "\t\tMasking: %08x  Pending: %08x\n", pci_get32(c + PCI_MSI_MASK),
+                pci_get32(c + PCI_MSI_PENDING));
 }
 
 static void cap_msix(const struct snapshot *s, unsigned at, FILE *out)

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 struct control;
 struct ctl;
@@ -22,13 +23,15 @@ void control_free(struct control *c);
 /* --- what the machine lends to it (guest/machine.c) */
 struct slots;
 struct board;
+struct hold;
 struct slots *machine_slots(struct machine *m);
 struct network;
 struct network *machine_network(struct machine *m);
 struct board *machine_board(struct machine *m);
-/* false: it was already so. */
-bool machine_pause(struct machine *m);
-bool machine_resume(struct machine *m);
+struct hold *machine_hold(struct machine *m);
+/* Runs one line of the control socket's language. NULL, or a sentence. */
+const char *machine_command(struct machine *m, char *line, FILE *out);
+const char *control_command(struct control *c, char *line, FILE *out);
 void machine_stop(struct machine *m, const char *detail);
 
 #endif

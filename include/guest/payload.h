@@ -18,6 +18,7 @@ struct payload {
     const struct machine_options *options;
     const char *kernel; /* the file */
     struct boot *boot;
+    bool is_32bit;        /* the kernel is a 32-bit program */
     bool narrow;          /* a kernel that may see 32 bits of addresses only: nothing is put above them */
     struct cpio *archive; /* the generated initramfs; NULL: none */
 };

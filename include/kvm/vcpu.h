@@ -45,6 +45,7 @@ struct vcpu_stop {
     char dump[2048]; /* lines: registers, segments, control registers, code bytes */
 };
 
+struct vcpu_debug_event;
 struct vcpu_ops {
     /* A port access. String forms come as one call with count > 1: the port is accessed count times, data
      * holds count items of size bytes each, in order. size is 1, 2 or 4. On a read the callee fills data. */
@@ -55,6 +56,9 @@ struct vcpu_ops {
     /* This vCPU cannot go on. It waits for vcpus_stop() afterwards; the others still run.
      * stop is the callee's until it returns. */
     void (*stopped)(void *ctx, struct vcpu *vcpu, const struct vcpu_stop *stop);
+    /* A breakpoint, a watchpoint or a step (kvm/debug.h): the vCPU stands still from now on, until vcpu_debug_hold() lets it
+     * go. event is the callee's until it returns. NULL: nobody debugs. */
+    void (*debug)(void *ctx, struct vcpu *vcpu, const struct vcpu_debug_event *event);
     /* Guest RAM for the code bytes in a report; false: not RAM. May be NULL. */
     bool (*read_mem)(void *ctx, uint64_t gpa, void *data, unsigned size);
 };
@@ -73,10 +77,6 @@ struct vcpu *vcpus_get(struct vcpus *vcpus, unsigned index);
 unsigned vcpu_index(const struct vcpu *vcpu);
 /* The vCPU whose thread this is, or NULL. */
 struct vcpu *vcpu_self(void);
-
-/* In a callback, on the vCPU's own thread: where the guest is. Its RIP as KVM has it in the middle of the exit: of the
- * instruction for a read, behind it for a write (whose instruction KVM has finished). 0: not to be had. One ioctl. */
-uint64_t vcpu_pc(struct vcpu *vcpu);
 
 /* Where a vCPU starts. Segments are flat, base 0, limit 4 GiB, selectors given; interrupts as rflags says. */
 enum vcpu_mode {

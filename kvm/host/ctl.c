@@ -123,7 +123,7 @@ static const char *help(void *arg, int argc, char **argv, FILE *out)
     return NULL;
 }
 
-static const char *run_command(struct ctl *ctl, char *line, FILE *out)
+const char *ctl_command(struct ctl *ctl, char *line, FILE *out)
 {
     char *argv[CTL_WORDS + 1];
     int argc, best = 0;
@@ -200,7 +200,7 @@ static void client_answer(struct client *c, const char *error)
         return;
     }
     if (!error)
-        error = run_command(c->ctl, c->line, out);
+        error = ctl_command(c->ctl, c->line, out);
     fflush(out);
     if (c->answer_size && c->answer[c->answer_size - 1] != '\n')
         fputc('\n', out);

@@ -46,6 +46,9 @@ struct ctl *ctl_new(struct loop *loop, const char *name, const char **error);
  * the built-in command `help`. The strings must outlive the ctl. Set-up; no more than 64. */
 void ctl_add(struct ctl *ctl, const char *command, const char *help, ctl_fn *fn, void *arg);
 
+/* Runs one line as if a client had sent it; line is cut into words in place. NULL or an error. Loop thread. */
+const char *ctl_command(struct ctl *ctl, char *line, FILE *out);
+
 /* The error of a ctl_fn, in a buffer of the ctl unit's own: valid until the next call. */
 const char *ctl_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
