@@ -82,8 +82,11 @@ bench: all ## measure; tests/bench/README.md says what and how
 run: all ## boot a Debian kernel with a short check
 	@tests/tryout
 
-install: all ## install vmlet (PREFIX=/usr/local)
+install: all ## install vmlet, its manual page and bash completion (PREFIX=/usr/local)
 	install -D -m 755 vmlet $(DESTDIR)$(PREFIX)/bin/vmlet
+	@mkdir -p $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	./vmlet help man >$(DESTDIR)$(PREFIX)/share/man/man1/vmlet.1
+	./vmlet help completion >$(DESTDIR)$(PREFIX)/share/bash-completion/completions/vmlet
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' Makefile

@@ -168,35 +168,113 @@ static void help(FILE *out)
     fprintf(out, "\n`vmlet help VERB` says more.\n");
 }
 
+/* What a run's exit status means: DESIGN of the result contract, in the words of the help. */
+static const struct {
+    const char *status, *when;
+} statuses[] = {
+    {"the guest's",
+     "what the command or an exit port reported: 128 + n for signal n, 126 and 127 as in a shell"},
+    {"0",                                                "power-off or reboot, and no command was given"},
+    {"123","the guest died or ended without the status that it owed, or the gate caught something"},
+    {"124",                                            "the time was up"},
+    {"125",                                                "vmlet could not start or go on; one line says why"},
+    {"by signal","SIGINT, SIGTERM and SIGHUP: it cleans up and dies of it"},
+    {0                                           },
+};
+
+/* `vmlet help man`: the manual page, from the same tables as all help. */
+static void man(FILE *out)
+{
+    fputs(".TH VMLET 1 \"\" \"vmlet " VERSION
+          "\"\n.SH NAME\nvmlet \\- boot Linux guests on KVM\n.SH SYNOPSIS\n",
+          out);
+    for (const struct verb *v = verbs; v->name; v++) {
+        fprintf(out, ".B vmlet %s\n", v->name);
+        opts_man_text(out, v->args);
+        fputs("\n.br\n", out);
+    }
+    fputs(".SH VERBS\n", out);
+    for (const struct verb *v = verbs; v->name; v++) {
+        fprintf(out, ".TP\n.B %s\n", v->name);
+        opts_man_text(out, v->help);
+        fputc('\n', out);
+    }
+    fputs(".SH OPTIONS OF RUN\n", out);
+    opts_man(out, machine_option_table);
+    fputs(".SH EXIT STATUS OF RUN\n", out);
+    for (size_t i = 0; statuses[i].status; i++) {
+        fputs(".TP\n.B ", out);
+        opts_man_text(out, statuses[i].status);
+        fputc('\n', out);
+        opts_man_text(out, statuses[i].when);
+        fputc('\n', out);
+    }
+    fputs(".SH FILES\n.TP\n.I $XDG_RUNTIME_DIR/vmlet/NAME.sock\n"
+          "the control socket of a guest; without that variable /tmp/vmlet\\-UID/NAME.sock\n",
+          out);
+}
+
+/* `vmlet help completion`: for bash, to be sourced. */
+static void completion(FILE *out)
+{
+    fputs("_vmlet() {\n"
+          "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} words=\n"
+          "    if [ \"$COMP_CWORD\" = 1 ]; then\n        words='",
+          out);
+    for (const struct verb *v = verbs; v->name; v++)
+        fprintf(out, "%s ", v->name);
+    fputs("'\n    elif [ \"${COMP_WORDS[1]}\" = run ]; then\n", out);
+    opts_completion(out, machine_option_table);
+    fputs("    elif [ \"$COMP_CWORD\" = 2 ]; then\n"
+          "        words=$(vmlet list 2>/dev/null | cut -d' ' -f1)\n"
+          "    fi\n"
+          "    mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n"
+          "}\n"
+          "complete -o default -F _vmlet vmlet\n",
+          out);
+}
+
 static int verb_help(const struct verb *verb, int argc, char **argv)
 {
+    static const struct {
+        const char *name;
+        void (*print)(FILE *out);
+    } whole[] = {
+        {"man",       man},
+        {"completion",           completion},
+        {0}
+    };
     if (!argc) {
         help(stdout);
         return 0;
     }
+    for (size_t i = 0; whole[i].name; i++)
+        if (!strcmp(argv[0], whole[i].name)) {
+            whole[i].print(stdout);
+            return 0;
+        }
     const struct verb *v = verb_find(argv[0]);
     if (!v)
         return usage(verb, opts_say("there is no verb `%s`", argv[0]));
     return print_help(v);
 }
 
-/* Each verb a line that none other moves. */
-/* clang-format off */
 static const struct verb verbs[] = {
+  /* one line a verb, none moves for another */
+  /* clang-format off */
     {"run", "[options] [KERNEL] [-- COMMAND [ARG...]]", "boot a guest", verb_run},
     {"list", "", "the guests that run", verb_list},
-    {"info", "NAME mtree [-f] | qtree | pci [-x] [ID] | regs ID | irq | net",
-     "look into a guest: memory map, devices, registers, interrupts, network", verb_send},
+    {"info", "NAME mtree [-f] | qtree | pci [-x] [ID] | regs ID | irq | net", "look into a guest: memory map, devices, registers, interrupts, drops, network", verb_send},
     {"link", "NAME CARD up|down", "pull a network cable, or plug it in", verb_send},
     {"forward", "NAME add|remove RULE [CARD]", "a way into the guest's user network", verb_send},
     {"pause", "NAME | -a", "make a guest's CPUs stand still", verb_send},
     {"resume", "NAME | -a", "let them go on", verb_send},
     {"stop", "NAME | -a", "end a guest", verb_send},
     {"version", "", "which vmlet this is", verb_version},
-    {"help", "[VERB]", "this list, or what a verb takes", verb_help},
+    {"help", "[VERB | man | completion]", "this list, what a verb takes, the manual page, completion for bash", verb_help},
     {0},
+  /* clang-format on */
 };
-/* clang-format on */
 
 int main(int argc, char **argv)
 {

@@ -9,6 +9,7 @@
 #include "devices/edu.h"
 #include "kvm/host/log.h"
 #include "mem/access.h"
+#include "mem/watch.h"
 #include "pci/device.h"
 
 enum {
@@ -27,6 +28,14 @@ enum {
     EDU_DMA_NS = 100000000,
     EDU_DMA_MASK = (1 << 28) - 1,
 };
+
+enum {
+    EDU_DROP_RANGE,
+    EDU_LINT_MASK = 0,
+};
+static const char *const edu_drops[] = {"not in the buffer (0x40000-0x40fff)", NULL};
+static const char *const edu_lints[] = {"DMA address with bits that dma_mask has not: they are cut off",
+                                        NULL};
 
 struct edu {
     struct pci_device pci;
@@ -117,18 +126,33 @@ static void edu_dma_done(struct device *dev)
     uint64_t gpa = (from_edu ? e->dst : e->src) & e->dma_mask;
     const char *why = NULL;
     if (e->cnt > EDU_BUFFER_SIZE || at > EDU_BUFFER_SIZE - e->cnt)
-        why = "not in the buffer (0x40000-0x40fff)";
-    else if (!pci_is_master(&e->pci))
-        why = "bus master off (COMMAND bit 2)";
+        device_drop(dev, EDU_DROP_RANGE), why = edu_drops[EDU_DROP_RANGE];
     else if (!(from_edu ? dma_write(&e->pci.dma, gpa, e->buffer + at, e->cnt)
                         : dma_read(&e->pci.dma, gpa, e->buffer + at, e->cnt)))
-        why = "not in RAM";
+        why = pci_is_master(&e->pci) ? "not in RAM" : "bus master off (COMMAND bit 2)";
+    if (gpa != (from_edu ? e->dst : e->src))
+        device_lint(dev, EDU_LINT_MASK);
     if (why)
         guest_bug("%s: dma refused: %s: 0x%llx in the device, 0x%llx in memory, count %llu", dev->id, why,
                   at + EDU_BUFFER + 0ull, gpa + 0ull, e->cnt + 0ull);
     e->cmd &= ~(uint64_t)EDU_CMD_RUN;
     if (e->cmd & EDU_CMD_IRQ)
         edu_raise(dev, 0, EDU_IRQ_DMA);
+}
+
+static const char *edu_explain(struct device *dev, const struct reg *reg, unsigned index, bool write,
+                               uint64_t value, char *buf, size_t size)
+{
+    const struct edu *e = (struct edu *)dev;
+    (void)index;
+    if (!reg)
+        snprintf(buf, size, "0x%x", e->irq);
+    else if (write && reg->write == edu_cmd && value & EDU_CMD_RUN)
+        snprintf(buf, size, "%llu bytes 0x%llx -> 0x%llx, %s RAM", e->cnt + 0ull, e->src + 0ull,
+                 e->dst + 0ull, value & EDU_CMD_FROM_EDU ? "to" : "from");
+    else
+        return NULL;
+    return buf;
 }
 
 #define IRQ_BITS .bits = REG_BITS({"FACT", 0, 1}, {"DMA", 8, 1})
@@ -191,4 +215,7 @@ const struct device_class edu_class = {
     .init = edu_init,
     .reset = edu_reset,
     .loaded = edu_go_on,
+    .drops = edu_drops,
+    .lints = edu_lints,
+    .explain = edu_explain,
 };

@@ -3,6 +3,7 @@
  * what the unit in net/ takes. */
 #include "guest/network_priv.h"
 
+#include "net/stream.h"
 #include "net/tap.h"
 
 static bool none_open(struct card *card, char *err, size_t err_size)
@@ -64,8 +65,30 @@ static void tap_show(struct card *card, FILE *out)
     tap_print(card->tap, out);
 }
 
+static bool socket_open(struct card *card, char *err, size_t err_size)
+{
+    const struct net_options *o = card->o;
+    struct stream_options options = {
+        .name = card->id, .path = o->path, .listen = o->listen, .fd = (int)o->fd};
+    card->stream = stream_new(card->nw->net, &options, err, err_size);
+    card->back = card->stream ? stream_port(card->stream) : NULL;
+    return card->stream;
+}
+
+static void socket_close(struct card *card)
+{
+    stream_free(card->stream);
+}
+
+static void socket_show(struct card *card, FILE *out)
+{
+    stream_print(card->stream, out);
+}
+
 const struct backend net_backends[NET_MODES] = {
-    [NET_NONE] = {none_open,     none_close,     NULL    },
-    [NET_LOOPBACK] = {loopback_open, loopback_close, NULL    },
-    [NET_TAP] = {tap_open,      tap_close,      tap_show},
+    [NET_NONE] = {none_open,     none_close,     NULL       },
+    [NET_LOOPBACK] = {loopback_open, loopback_close, NULL       },
+    [NET_TAP] = {tap_open,      tap_close,      tap_show   },
+    [NET_STREAM] = {socket_open,   socket_close,   socket_show},
+    [NET_SOCKET] = {socket_open,   socket_close,   socket_show},
 };

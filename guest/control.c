@@ -53,6 +53,11 @@ static const char *do_irq(void *arg, int argc, char **argv, FILE *out)
     return info_irq(machine_board(arg), argc, argv, out);
 }
 
+static const char *do_stats(void *arg, int argc, char **argv, FILE *out)
+{
+    return info_stats(machine_board(arg), argc, argv, out);
+}
+
 static const char *do_pause(void *arg, int argc, char **argv, FILE *out)
 {
     (void)argv, (void)out;
@@ -109,24 +114,26 @@ static const char *do_forward(void *arg, int argc, char **argv, FILE *out)
 }
 
 /* Each verb a line that none other moves. */
-/* clang-format off */
 static const struct {
     const char *command, *help;
     ctl_fn *fn;
 } answers[] = {
-    {"info mtree", "[-f]: the memory map as a tree, or flat", do_mtree},
-    {"info qtree", "the devices as a tree, with their options", do_qtree},
-    {"info pci", "[-x] [ID]: configuration space decoded, -x: and its bytes", do_pci},
-    {"info regs", "ID: a device's registers by name", do_regs},
-    {"info irq", "lines and vectors, with counts", do_irq},
-    {"info net", "cards, what they are plugged into, and what passed", do_net},
-    {"link", "CARD up|down: pull a cable, or plug it in", do_link},
-    {"forward", "add|remove RULE [CARD]: a way into the user network", do_forward},
-    {"pause", "the CPUs stand still", do_pause},
-    {"resume", "the CPUs go on", do_resume},
-    {"stop", "the guest ends", do_stop},
+  /* one line a verb, none moves for another */
+  /* clang-format off */
+    {"info mtree", "[-f]: the memory map as a tree, or flat",                   do_mtree  },
+    {"info qtree", "the devices as a tree, with their options",                 do_qtree  },
+    {"info pci",   "[-x] [ID]: configuration space decoded, -x: and its bytes", do_pci    },
+    {"info regs",  "ID: a device's registers by name",                          do_regs   },
+    {"info irq",   "lines and vectors, with counts",                            do_irq    },
+    {"info stats", "[ID]: what was discarded and refused, by name", do_stats },
+    {"info net",   "cards, what they are plugged into, and what passed",        do_net    },
+    {"link",       "CARD up|down: pull a cable, or plug it in",                 do_link   },
+    {"forward",    "add|remove RULE [CARD]: a way into the user network",       do_forward},
+    {"pause",      "the CPUs stand still",                                      do_pause  },
+    {"resume",     "the CPUs go on",                                            do_resume },
+    {"stop",       "the guest ends",                                            do_stop   },
+  /* clang-format on */
 };
-/* clang-format on */
 
 struct control *control_new(struct machine *m, struct loop *loop, const char *name, char *err,
                             size_t err_size)

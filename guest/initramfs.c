@@ -6,6 +6,7 @@
 #include "guest/busybox.h"
 #include "guest/command_file.h"
 #include "guest/elfdyn.h"
+#include "guest/identity.h"
 #include "guest/modules.h"
 #include "guest/needs.h"
 #include "kvm/host/log.h"
@@ -19,8 +20,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PATH_DEFAULT "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
 static bool fail(struct initramfs_error *error, int status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 static bool fail(struct initramfs_error *error, int status, const char *fmt, ...)
@@ -31,26 +30,6 @@ static bool fail(struct initramfs_error *error, int status, const char *fmt, ...
     vsnprintf(error->text, sizeof error->text, fmt, ap);
     va_end(ap);
     return false;
-}
-
-char *const *initramfs_default_env(void)
-{
-    static const char *const passed[] = {"TERM", "COLORTERM", "LANG", "LC_ALL", "TZ"};
-    static char text[sizeof passed / sizeof passed[0]][128];
-    static char *env[5 + sizeof passed / sizeof passed[0]];
-    size_t n = 0;
-    env[n++] = (char *)(uintptr_t) "PATH=" PATH_DEFAULT;
-    env[n++] = (char *)(uintptr_t) "HOME=/root";
-    env[n++] = (char *)(uintptr_t) "USER=root";
-    env[n++] = (char *)(uintptr_t) "SHELL=/bin/sh";
-    for (size_t i = 0; i < sizeof passed / sizeof passed[0]; i++) {
-        const char *value = getenv(passed[i]);
-        int length = value ? snprintf(text[i], sizeof text[i], "%s=%s", passed[i], value) : -1;
-        if (length > 0 && (size_t)length < sizeof text[i])
-            env[n++] = text[i];
-    }
-    env[n] = NULL;
-    return env;
 }
 
 /* ---- the house ---- */
@@ -167,7 +146,7 @@ static bool add_command(struct cpio *c, const char *path, struct initramfs_error
 static char *locate(const struct initramfs_spec *spec, const char **program)
 {
     const char *name = spec->argv ? spec->argv[0] : "/bin/sh", *path = getenv("PATH");
-    char *found = needs_which(name, path && *path ? path : PATH_DEFAULT);
+    char *found = needs_which(name, path && *path ? path : IDENTITY_PATH);
     *program = found && spec->argv && (spec->cwd || !strchr(name, '/')) ? found : NULL;
     return found;
 }
@@ -273,7 +252,7 @@ static bool write_command_file(struct cpio *c, const struct initramfs_spec *spec
         .hostname = spec->hostname ? spec->hostname : "vmlet",
         .program = program,
         .argv = spec->argv,
-        .envp = spec->env ? spec->env : initramfs_default_env(),
+        .envp = spec->env,
         .modules = (const char *const *)modules,
     };
     size_t size;

@@ -18,6 +18,7 @@
 #include "guest/network.h"
 #include "guest/payload.h"
 #include "guest/result.h"
+#include "guest/seeing.h"
 #include "kvm/debug.h"
 #include "kvm/host/lock.h"
 #include "kvm/host/log.h"
@@ -25,6 +26,7 @@
 #include "kvm/host/patient.h"
 #include "kvm/host/signals.h"
 #include "kvm/host/term.h"
+#include "kvm/host/work.h"
 #include "kvm/irq.h"
 #include "kvm/vcpu.h"
 #include "kvm/vm.h"
@@ -52,11 +54,14 @@
 #define FLUSH_GRACE SECOND       /* for output that nobody reads, when the run was ended from outside */
 #define HALT_FIRST  SECOND       /* see check_halted() */
 
+#define WORK_THREADS 8 /* at most; they start when jobs come */
+
 struct machine {
     const struct machine_options *options;
     uint64_t began; /* loop's clock, ns */
 
     struct loop *loop;
+    struct work *work;
     struct vm *vm;
     struct vcpus *vcpus;
     struct irqs *irqs;
@@ -70,6 +75,7 @@ struct machine {
     struct device *serial[SERIAL_PORTS], *pm;
     struct console *console;
     struct control *control;
+    struct seeing *seeing;
     struct debugger *debugger; /* NULL without --gdb */
     struct hold hold;
     struct network *network;
@@ -385,7 +391,7 @@ static void build_devices(struct machine *m)
     device_or_die(m, &pvpanic_class, NULL);
 }
 
-static void build_board(struct machine *m, unsigned phys_bits)
+static void build_board(struct machine *m, unsigned cpus, unsigned phys_bits)
 {
     char err[512];
     region_init_container(&m->memory_root, "system", REGION_ALL);
@@ -400,6 +406,8 @@ static void build_board(struct machine *m, unsigned phys_bits)
         .irqs = m->irqs,
         .loop = m->loop,
         .net = &m->net,
+        .work = m->work,
+        .cpus = cpus,
         .wall = {wall_now,  NULL    },
         .guest = {guest_now, &m->hold},
         .end = on_board_end,
@@ -578,6 +586,9 @@ int machine_run(const struct machine_options *o)
     m->loop = loop_new(NULL);
     if (!m->loop)
         die("event loop: %s", strerror(errno));
+    m->work = work_new(m->loop, WORK_THREADS);
+    if (!m->work)
+        die("work pool: out of memory");
     m->began = loop_now(m->loop);
     m->hold.loop = m->loop;
     if (o->result) {
@@ -610,7 +621,7 @@ int machine_run(const struct machine_options *o)
     if (!m->network)
         die("%s", err);
     unsigned phys_bits = payload.narrow ? 32 : vm_phys_bits(m->vm);
-    build_board(m, phys_bits);
+    build_board(m, cpus, phys_bits);
     m->link.vm = m->vm;
     m->slots = slots_new_kvm(&m->memory, &m->link);
     m->link.vcpus = m->hold.vcpus = m->vcpus = vcpus_new(m->vm, cpus, &vcpu_ops, m, err, sizeof err);
@@ -619,6 +630,9 @@ int machine_run(const struct machine_options *o)
     ioevents_new_kvm(&m->memory, &m->io, &m->link);
     if (slots_stats(m->slots).failures)
         die("the guest's memory: KVM did not take all of it");
+    m->seeing = seeing_new(&m->board, o, patience(m), err, sizeof err);
+    if (!m->seeing)
+        die("%s", err);
     struct boot_state start;
     bool wide = !payload.is_32bit;
     payload_load(&payload, m->ram, cpus, phys_bits, &start);
@@ -670,6 +684,7 @@ int machine_run(const struct machine_options *o)
     if (m->control)
         control_free(m->control);
     flush(m);
+    seeing_end(m->seeing, FLUSH_GRACE);
     console_free(m->console);
     return finish(m);
 }

@@ -9,6 +9,8 @@
 #include "kvm/host/ctl.h"
 #include "kvm/host/lock.h"
 #include "mem/device.h"
+#include "net/hub.h"
+#include "net/pcap.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -32,8 +34,6 @@ static const char *check(const struct net_options *o)
 {
     if (!net_backends[o->mode].open)
         return opts_say("--network %s: mode=%s is not in this build yet", o->text, net_mode_names[o->mode]);
-    if (o->hub || o->pcap)
-        return opts_say("--network %s: %s= is not in this build yet", o->text, o->hub ? "hub" : "pcap");
     if (model_of(o))
         return NULL;
     const char *known = NULL;
@@ -47,9 +47,13 @@ static const char *check(const struct net_options *o)
 const char *network_check(const struct machine_options *o)
 {
     for (unsigned i = 0; i < o->n_nets; i++) {
-        const char *error = check(&o->nets[i]);
+        const struct net_options *card = &o->nets[i];
+        const char *error = check(card);
         if (error)
             return error;
+        for (unsigned k = 0; k < i; k++)
+            if (card->pcap && o->nets[k].pcap && !strcmp(card->pcap, o->nets[k].pcap))
+                return opts_say("--network %s: pcap=%s is another card's already", card->text, card->pcap);
     }
     return NULL;
 }
@@ -63,6 +67,35 @@ const char *const *network_modules(const struct machine_options *o)
             list[n++] = *m;
     list[n] = NULL;
     return list;
+}
+
+static struct hub *hub_named(struct network *nw, const char *name)
+{
+    for (unsigned i = 0; i < nw->n_hubs; i++)
+        if (!strcmp(hub_name(nw->hubs[i]), name))
+            return nw->hubs[i];
+    struct hub *h = hub_new(nw->net, name); /* there are no more names than cards */
+    if (h)
+        nw->hubs[nw->n_hubs++] = h;
+    return h;
+}
+
+/* Where the card's cable ends; with a hub, the backend has a cable of its own to it. */
+static bool join_hub(struct card *card, char *err, size_t err_size)
+{
+    card->socket = card->back;
+    if (!card->o->hub)
+        return true;
+    struct port *beside = NULL;
+    card->hub = hub_named(card->nw, card->o->hub);
+    card->socket = card->hub ? hub_port(card->hub) : NULL;
+    if (card->socket && card->back && (beside = hub_port(card->hub)))
+        port_connect(card->back, beside);
+    if (card->socket && (!card->back || beside))
+        return true;
+    snprintf(err, err_size, "%s: hub %s: has no port left, or there is no memory for one", card->id,
+             card->o->hub);
+    return false;
 }
 
 static bool card_init(struct network *nw, unsigned i, const struct machine_options *o, char *err,
@@ -86,7 +119,13 @@ static bool card_init(struct network *nw, unsigned i, const struct machine_optio
                      nw->cards[k].id);
             return false;
         }
-    return card->backend->open(card, err, err_size);
+    if (!card->backend->open(card, err, err_size))
+        return false;
+    if (join_hub(card, err, err_size) &&
+        (!card->o->pcap || (card->pcap = pcap_new(nw->net->loop, card->id, card->o->pcap, err, err_size))))
+        return true;
+    card->backend->close(card);
+    return false;
 }
 
 static struct network *the_network; /* for exit() in the middle of set-up: a tap's down script still runs */
@@ -147,8 +186,10 @@ bool network_plug(struct network *nw, char *err, size_t err_size)
         struct card *card = &nw->cards[i];
         card->port = card->model->port(card->dev);
         port_guard(card->port, enter, leave, card->dev);
-        if (card->back)
-            port_connect(card->port, card->back);
+        if (card->socket)
+            port_connect(card->port, card->socket);
+        if (card->pcap)
+            pcap_watch(card->pcap, card->port);
     }
     return true;
 }
@@ -162,8 +203,11 @@ void network_stop(struct network *nw)
         struct card *card = &nw->cards[i];
         if (card->port)
             port_disconnect(card->port);
+        pcap_free(card->pcap);
         card->backend->close(card);
     }
+    for (unsigned i = 0; i < nw->n_hubs; i++)
+        hub_free(nw->hubs[i]);
 }
 
 /* ---- while it runs */
@@ -185,16 +229,22 @@ static void print_card(struct card *card, FILE *out)
     fprintf(out, "%s: %s, %02x:%02x:%02x:%02x:%02x:%02x, mode=%s%s\n", card->id, card->model->name, m[0],
             m[1], m[2], m[3], m[4], m[5], net_mode_names[card->o->mode], card->down ? ", link down" : "");
     print_port("sent", card->port, out);
-    if (card->back)
-        print_port("received", card->back, out);
+    if (card->socket)
+        print_port("received", card->socket, out);
+    if (card->hub)
+        fprintf(out, "  hub %s\n", card->o->hub);
     if (card->backend->print)
         card->backend->print(card, out);
+    if (card->pcap)
+        pcap_print(card->pcap, out);
 }
 
 void network_print(struct network *nw, FILE *out)
 {
     for (unsigned i = 0; i < nw->n; i++)
         print_card(&nw->cards[i], out);
+    for (unsigned i = 0; i < nw->n_hubs; i++)
+        hub_print(nw->hubs[i], out);
 }
 
 static struct card *find(struct network *nw, const char *id)
@@ -216,11 +266,9 @@ const char *network_link(struct network *nw, const char *id, const char *word)
     if (card->down == !up)
         return NULL;
     card->down = !up;
-    if (up && card->back)
-        port_connect(card->port, card->back);
-    device_enter(card->dev);
+    if (up && card->socket)
+        port_connect(card->port, card->socket);
     card->model->set_link(card->dev, up);
-    lock_drop(&card->dev->lock);
     if (!up)
         port_disconnect(card->port);
     return NULL;

@@ -17,7 +17,7 @@ struct model {
     const char *name;
     const struct device_class *class;
     struct port *(*port)(struct device *dev);
-    void (*set_link)(struct device *dev, bool up); /* device's lock held */
+    void (*set_link)(struct device *dev, bool up); /* no lock held */
     const char *modules[4];                        /* the driver's, NULL-ended */
 };
 
@@ -39,18 +39,23 @@ struct card {
     uint8_t mac[6];
     struct device *dev;
     struct port *port; /* the card's; NULL until it is built */
-    struct port *back; /* what it is plugged into; NULL: nothing */
+    struct port *back; /* the backend's; NULL: it has none */
     bool down;         /* the cable is out */
     union {            /* the backend's own */
         struct port own;
         struct tap *tap;
+        struct stream *stream;
     };
+    struct hub *hub;
+    struct port *socket; /* where its cable ends: the backend's port or the hub's; NULL: nowhere */
+    struct pcap *pcap;
 };
 
 struct network {
     struct net *net;
-    unsigned n;
+    unsigned n, n_hubs;
     bool stopped;
+    struct hub *hubs[NET_CARDS_MAX];
     struct card cards[];
 };
 

@@ -64,6 +64,12 @@ const struct opt machine_option_table[] = {
     OPT_FLAG(T, mem_prealloc, "mem-prealloc", 0, "take all of the RAM from the host at the start"),
 
     OPT_GROUP("The command (what stands after --)"),
+    OPT_LIST(T, env, "env", 0, "NAME[=VALUE]",
+             "a variable of its environment (without a value: vmlet's own)"),
+    OPT_STRING(T, cwd, "cwd", 0, "DIR", "the folder of the guest that it runs in",
+               .dflt = "the one that vmlet is in"),
+    OPT_STRING(T, user, "user", 0, "USER[:GROUP]", "whom it runs as: a number, or a name of the host's",
+               .dflt = "root"),
     OPT_LIST(T, add, "add", 0, "FILE[:PATH]", "a file or folder for the generated initramfs"),
     OPT_LIST(T, module, "module", 0, "NAME|FILE[,param=...]", "a kernel module to load first"),
     OPT_STRING(T, modules_dir, "modules-dir", 0, "DIR", "where the kernel's modules are",
@@ -77,6 +83,11 @@ const struct opt machine_option_table[] = {
     OPT_STRING(T, result, "result", 0, "FILE", "write how it ended: source, status, reason, detail, times"),
     OPT_ENUM(T, loglevel, "loglevel", 0, loglevels, "what vmlet says about itself", .dflt = "warning"),
 
+    OPT_GROUP("Driver bring-up"),
+    OPT_LIST(
+        T, trace, "trace", 0, "LIST",
+        "a line for every access to these devices (edu,e1000…), or of all one kind: pci, irq, dma, mem; all"),
+    OPT_STRING(T, trace_file, "trace-file", 0, "FILE", "the trace as JSON lines, too"),
     OPT_GROUP("Looking into it"),
     OPT_STRING(T, gdb, "gdb", 0, "PORT|PATH", "wait for gdb at 127.0.0.1:PORT, or at a Unix socket"),
     OPT_FLAG(T, gdb_wait, "gdb-wait", 0, "the guest starts when gdb says so"),
@@ -93,10 +104,8 @@ const struct opt machine_option_table[] = {
     OPT_REFUSED("vnc", 0, "there is no display (use --console serial)"),
     OPT_REFUSED("gtk", 0, "there is no display (use --console serial)"),
     OPT_REFUSED("firmware", 'f', "kernels are entered directly (use -k)"),
-    OPT_REFUSED("debug-ioport", 0,
-                "unclaimed accesses are counted in `vmlet info NAME stats`, which is not there yet"),
-    OPT_REFUSED("debug-mmio", 0,
-                "unclaimed accesses are counted in `vmlet info NAME stats`, which is not there yet"),
+    OPT_REFUSED("debug-ioport", 0, "unclaimed accesses are counted in `vmlet info NAME stats`"),
+    OPT_REFUSED("debug-mmio", 0, "unclaimed accesses are counted in `vmlet info NAME stats`"),
     OPT_END,
 };
 

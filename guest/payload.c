@@ -5,6 +5,8 @@
 #include "devices/platform.h"
 #include "devices/serial.h"
 #include "guest/acpi.h"
+#include "guest/drivers.h"
+#include "guest/identity.h"
 #include "guest/initramfs.h"
 #include "kvm/host/log.h"
 #include "mem/ram.h"
@@ -25,6 +27,9 @@ static void refuse_additions(const struct machine_options *o, const char *why)
     const char *word = o->add.n         ? "--add"
                        : o->module.n    ? "--module"
                        : o->modules_dir ? "--modules-dir"
+                       : o->env.n       ? "--env"
+                       : o->cwd         ? "--cwd"
+                       : o->user        ? "--user"
                                         : NULL;
     if (word)
         die("%s: no initramfs is generated: %s", word, why);
@@ -57,13 +62,29 @@ static struct cpio *archive_build(const struct machine_options *o, const struct 
         warn("%s: a 32-bit kernel needs an initrd of its own (-i FILE)", kernel);
         return NULL;
     }
+    struct drivers drivers = {0};
+    for (size_t i = 0; i < o->devices.n; i++) {
+        const char *rest;
+        drivers_add(&drivers, opts_first(o->devices.v[i], &rest));
+    }
+    struct identity identity;
+    if (!identity_make(&identity, o->env.v, o->user, "/etc/passwd", "/etc/group", error.text,
+                       sizeof error.text))
+        die("%s", error.text);
+    if (o->cwd && *o->cwd != '/')
+        die("--cwd %s: a folder of the guest, from / on", o->cwd);
     bool tty = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
     struct initramfs_spec spec = {
         .argv = o->command,
+        .env = identity.env,
+        .cwd = o->cwd,
+        .uid = identity.uid,
+        .gid = identity.gid,
         .pty = tty,
         .pty_stderr = tty && isatty(STDERR_FILENO),
         .add = o->add.v,
         .modules = o->module.v,
+        .wanted = drivers.names,
         .modules_dir = o->modules_dir,
         .kernel_path = kernel,
         .kernel_release = info->release[0] ? info->release : NULL,

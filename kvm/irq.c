@@ -33,6 +33,8 @@ struct irqs {
     struct lock line_lock, route_lock; /* never both */
     unsigned asserted[IRQ_LINES];      /* sources at 1; line_lock */
     struct irq_line *sources;          /* line_lock */
+    irq_watch_fn *watch;               /* line_lock */
+    void *watch_ctx;
     _Atomic uint64_t rises[IRQ_LINES];
     _Atomic uint64_t dropped, refused; /* sends on what is no route; messages that are none */
     _Atomic unsigned n;
@@ -69,14 +71,40 @@ void irq_line_init(struct irq_line *line, struct irqs *irqs, unsigned gsi, const
     lock_drop(&irqs->line_lock);
 }
 
+void irq_line_fini(struct irq_line *line)
+{
+    struct irqs *irqs = line->irqs;
+    if (!irqs)
+        return;
+    irq_line_set(line, false);
+    lock_take(&irqs->line_lock);
+    for (struct irq_line **at = &irqs->sources; *at; at = &(*at)->next) {
+        if (*at == line) {
+            *at = line->next;
+            break;
+        }
+    }
+    lock_drop(&irqs->line_lock);
+}
+
 /* line_lock held. The change reaches KVM under the lock: the last word about a line is that of its last change. */
-static void source_changed(struct irqs *irqs, unsigned gsi, bool level)
+static void source_changed(struct irqs *irqs, const struct irq_line *line, unsigned gsi, bool level)
 {
     if (level ? irqs->asserted[gsi]++ == 0 : --irqs->asserted[gsi] == 0) {
         if (level)
             atomic_fetch_add_explicit(&irqs->rises[gsi], 1, memory_order_relaxed);
         irqs->ops->line(irqs->ctx, gsi, level);
+        if (__builtin_expect(irqs->watch != NULL, 0))
+            irqs->watch(irqs->watch_ctx, line->name, gsi, level);
     }
+}
+
+void irqs_watch(struct irqs *irqs, irq_watch_fn *fn, void *ctx)
+{
+    lock_take(&irqs->line_lock);
+    irqs->watch = fn;
+    irqs->watch_ctx = ctx;
+    lock_drop(&irqs->line_lock);
 }
 
 void irq_line_set(struct irq_line *line, bool level)
@@ -86,7 +114,7 @@ void irq_line_set(struct irq_line *line, bool level)
     if (line->level != level) {
         line->level = level;
         line->rises += level;
-        source_changed(irqs, line->gsi, level);
+        source_changed(irqs, line, line->gsi, level);
     }
     lock_drop(&irqs->line_lock);
 }
@@ -98,8 +126,8 @@ void irq_line_move(struct irq_line *line, unsigned gsi)
         return;
     lock_take(&irqs->line_lock);
     if (line->level && line->gsi != gsi) {
-        source_changed(irqs, line->gsi, false);
-        source_changed(irqs, gsi, true);
+        source_changed(irqs, line, line->gsi, false);
+        source_changed(irqs, line, gsi, true);
     }
     line->gsi = (uint8_t)gsi;
     lock_drop(&irqs->line_lock);

@@ -258,3 +258,9 @@ int vcpu_nmi(struct vcpu *vcpu)
     vcpu_call(vcpu, send_nmi, &r);
     return r;
 }
+
+uint64_t vcpu_pc(struct vcpu *vcpu)
+{
+    struct kvm_regs regs;
+    return ioctl(vcpu->fd, KVM_GET_REGS, &regs) < 0 ? 0 : regs.rip;
+}

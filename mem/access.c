@@ -313,6 +313,18 @@ static inline uint8_t *host_of(const struct range *r, uint64_t gpa)
     return r->region->host + r->offset + (gpa - r->first);
 }
 
+/* The piece of a block that one range shows; false when it takes more than one, or is refused. */
+static inline bool one_piece(struct space *bm, uint64_t gpa, size_t len, bool write, uint8_t **host,
+                             struct region **region)
+{
+    const struct range *h = find(bm, gpa);
+    if (unlikely(!h || !usable(h, write) || len - 1 > h->last - gpa))
+        return false;
+    *host = host_of(h, gpa);
+    *region = h->region;
+    return true;
+}
+
 static int pieces(struct space *bm, uint64_t gpa, size_t len, bool write, struct iovec *iov, int max)
 {
     int n = 0;
@@ -390,18 +402,6 @@ static bool dma_pieces(struct space *bm, uint64_t gpa, uint8_t *buf, size_t len,
     return true;
 }
 
-/* The piece of a block that one range shows; false when it takes more than one, or is refused. */
-static inline bool one_piece(struct space *bm, uint64_t gpa, size_t len, bool write, uint8_t **host,
-                             struct region **region)
-{
-    const struct range *h = find(bm, gpa);
-    if (unlikely(!h || !usable(h, write) || len - 1 > h->last - gpa))
-        return false;
-    *host = host_of(h, gpa);
-    *region = h->region;
-    return true;
-}
-
 static inline bool get(struct space *bm, uint64_t gpa, void *buf, size_t len)
 {
     uint8_t *host;
@@ -466,10 +466,25 @@ int dma_iov(struct space *bm, uint64_t gpa, size_t len, bool write, struct iovec
         return 0;
     if (unlikely(bm->watch))
         return watched_dma(bm, gpa, NULL, len, write, iov, &n) ? n : -1;
+    uint8_t *host;
+    struct region *r;
+    if (likely(max > 0 && !wraps(gpa, len) && one_piece(bm, gpa, len, write, &host, &r))) {
+        *iov = (struct iovec){host, len};
+        return 1;
+    }
     n = pieces(bm, gpa, len, write, iov, max);
     if (unlikely(n < 0))
         refuse_dma(bm);
     return n;
+}
+
+uint64_t dma_generation(struct space *bm)
+{
+    epoch_enter();
+    const struct view *v = atomic_load_explicit(&bm->view, memory_order_seq_cst);
+    uint64_t generation = v->n ? v->generation : DMA_NOTHING;
+    epoch_leave();
+    return generation;
 }
 
 bool dma_read(struct space *bm, uint64_t gpa, void *buf, size_t len)

@@ -279,7 +279,7 @@ void device_dump(struct device *dev, FILE *out)
         uint32_t n = f->count ? f->count : 1;
         for (uint32_t i = 0; i < n && i < 16; i++) {
             uint64_t v = 0;
-            memcpy(&v, (char *)dev + f->offset + (size_t)i * f->width, f->width);
+            memcpy(&v, (char *)dev + f->offset + (size_t)i * (f->stride ? f->stride : f->width), f->width);
             fprintf(out, " 0x%" PRIx64, v);
         }
         fprintf(out, n > 16 ? " … (%" PRIu32 ")\n" : "\n", n);

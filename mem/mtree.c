@@ -3,6 +3,8 @@
  * too, and then the trees that aliases refer to; and the rendered views, spaces with the same view together. */
 #include "mem/mtree.h"
 
+#include "mem/maplog.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -116,6 +118,7 @@ void mtree_print(FILE *out)
         print_region(out, &t, t.items[i], 0, 2);
         fputc('\n', out);
     }
+    maplog_print(out);
     topology_drop();
     free(t.items);
 }

@@ -42,7 +42,7 @@ static bool items(struct device *dev, bool (*fn)(void *arg, const struct item *i
         snprintf(item.name, sizeof(item.name), "%s", f->name);
         item.width = f->width;
         item.count = f->count ? f->count : 1;
-        item.stride = f->width;
+        item.stride = f->stride ? f->stride : f->width;
         item.at = (char *)dev + f->offset;
         if (fn(arg, &item))
             return true;

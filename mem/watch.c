@@ -81,6 +81,7 @@ static void on_access(void *ctx, struct device *dev, const struct reg *reg, unsi
 static const char *const faults[] = {[REG_FAULT_HOLE] = "no register there",
                                      [REG_FAULT_SIZE] = "a size that it does not take",
                                      [REG_FAULT_DIRECTION] = "read-only or write-only",
+                                     [REG_FAULT_LOCKED] = "locked while the device is busy",
                                      [REG_FAULTS] = NULL};
 
 static void on_refused(void *ctx, struct device *dev, enum reg_fault why, const struct reg *reg, bool write,

@@ -73,7 +73,7 @@ void ip4_input(struct user *u, const struct frame *f)
         neigh_learn(u, &p.src, f->head + 6);
     p.n = ip_slice(f->iov, f->n, ETH_HEADER + ihl, p.len, u->in, PORT_IOV_MAX);
     if (fragment & (IP4_MF | IP4_OFFSET)) {
-        user_drop(u, USER_DROP_FRAGMENT);
+        frag_input(u, &p, get16(h + 4), (fragment & IP4_OFFSET) * 8u, fragment & IP4_MF);
         return;
     }
     user_deliver(u, &p);

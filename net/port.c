@@ -192,6 +192,10 @@ static enum port_result send_to(struct port *from, struct port *to, const struct
     }
     from->frames++;
     from->bytes += len;
+    if (from->watch)
+        from->watch->frame(from->watch, iov, n, meta);
+    if (to->watch)
+        to->watch->frame(to->watch, iov, n, meta);
     return PORT_SENT;
 }
 

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include "net/tcp.h"
+
 static const char *const drop_names[USER_DROPS] = {
 #define X(id, name) name,
     USER_DROP_LIST(X)
@@ -53,6 +55,12 @@ void user_deliver(struct user *u, const struct ip_packet *p)
     case IP_ICMP6:
         icmp_input(u, p);
         return;
+    case IP_TCP:
+        user_tcp_input(u, p);
+        return;
+    case IP_UDP:
+        udp_input(u, p);
+        return;
     default:
         user_drop(u, USER_DROP_UNREACHABLE);
         ip_refuse(u, p, IP_NO_PROTO, 0, NULL);
@@ -93,7 +101,9 @@ static enum port_result user_receive(struct port *port, const struct iovec *iov,
 
 static void user_ready(struct port *port)
 {
-    (void)port;
+    struct user *u = (struct user *)port;
+    flow_ready(u);
+    tcp_ready(u->tcp);
 }
 
 static const struct port_ops user_ops = {.receive = user_receive, .ready = user_ready};
@@ -190,7 +200,18 @@ struct user *user_new(struct net *net, struct loop *loop, const struct user_opti
         goto fail;
     memcpy(u->mac, (const uint8_t[]){0x52, 0x55}, 2);
     memcpy(u->mac + 2, u->host4.b + 12, 4);
-    resolv_init(&u->resolv, o);
+    snprintf(u->host_name, sizeof u->host_name, "%s", o->host_name ? o->host_name : "");
+    snprintf(u->bootfile, sizeof u->bootfile, "%s", o->bootfile ? o->bootfile : "");
+    if (!(u->tcp = user_tcp_new(u, err, errlen))) /* first: it raises the limit of descriptors */
+        goto fail;
+    if (!(u->flows = flows_new(u)) || !(u->frags = frags_new(u)) || !(u->dns = dns_new(u, o)) ||
+        !(u->dhcp = dhcp_new(u)) || !(u->fwds = fwds_new(u))) {
+        snprintf(err, errlen, "user network: no memory");
+        goto fail;
+    }
+    for (size_t i = 0; i < o->n_hostfwd; i++)
+        if (!user_forward_add(u, o->hostfwd[i], err, errlen))
+            goto fail;
     return u;
 fail:
     user_free(u);
@@ -202,6 +223,13 @@ void user_free(struct user *u)
     if (!u)
         return;
     port_free(&u->port);
+    fwds_free(u->fwds);
+    if (u->tcp)
+        tcp_free(u->tcp);
+    flows_free(u->flows);
+    frags_free(u->frags);
+    dns_free(u->dns);
+    dhcp_free(u->dhcp);
     free(u);
 }
 
@@ -228,6 +256,11 @@ void user_print(struct user *u, FILE *out)
     if (u->ipv6)
         fprintf(out, "  IPv6 %s/%u: gateway %s, DNS %s\n", ip_text(&u->net6, a), u->bits6,
                 ip_text(&u->host6, c), ip_text(&u->dns6, d));
+    dhcp_print(u, out);
+    dns_print(u, out);
+    fwds_print(u, out);
+    tcp_print(u->tcp, out);
+    flows_print(u, out);
     policy_print(u, out);
     fprintf(out, "dropped:\n");
     for (int i = 0; i < USER_DROPS; i++)

@@ -30,6 +30,8 @@ enum {
 
     ICMP_HEADER = 8,
     UDP_HEADER = 8,
+    DHCP_SERVER_PORT = 67,
+    DHCP_CLIENT_PORT = 68,
 
     HEAD_MAX = ETH_HEADER + IP4_HEADER_MAX, /* what is copied of a frame before it is looked at */
     NEIGHBOURS = 64,
@@ -75,7 +77,6 @@ static inline void set32(void *at, uint32_t v)
     X(USER_DROP_ICMP, "malformed or unknown ICMP")                                                           \
     X(USER_DROP_ICMP_RATE, "ICMP error above the rate")                                                      \
     X(USER_DROP_NDP, "malformed or unanswered neighbour discovery")                                          \
-    X(USER_DROP_TCP, "malformed TCP")                                                                        \
     X(USER_DROP_UDP, "malformed UDP")                                                                        \
     X(USER_DROP_DHCP, "malformed or unanswered DHCP")                                                        \
     X(USER_DROP_TFTP, "malformed or refused TFTP")                                                           \
@@ -213,6 +214,47 @@ const uint8_t *neigh_find(struct user *u, const struct ip_addr *addr);
 void neigh_ask(struct user *u, const struct ip_addr *dst, const struct iovec *iov, int n,
                const struct port_meta *meta);
 void arp_input(struct user *u, const struct frame *f);
+
+/* frag.c: a fragment, whose payload is p's; id is the packet's */
+struct frags *frags_new(struct user *u);
+void frags_free(struct frags *fr);
+void frag_input(struct user *u, const struct ip_packet *p, uint32_t id, size_t offset, bool more);
+
+/* flow.c */
+struct flow;
+struct fwd;
+struct flows *flows_new(struct user *u);
+void flows_free(struct flows *fl);
+void flows_print(struct user *u, FILE *out);
+void flow_ready(struct user *u); /* the card has room again */
+
+/* udp.c */
+void udp_input(struct user *u, const struct ip_packet *p);
+struct flow *udp_flow_forwarded(struct user *u, struct fwd *forward, const struct ip_addr *guest,
+                                uint16_t gport, const struct ip_sock *peer);
+
+/* The servers: p is UDP, whole and with a good checksum. */
+struct dhcp *dhcp_new(struct user *u);
+void dhcp_free(struct dhcp *d);
+void dhcp_input(struct user *u, const struct ip_packet *p);
+void dhcp_print(struct user *u, FILE *out);
+struct dns *dns_new(struct user *u, const struct user_options *o);
+void dns_free(struct dns *d);
+void dns_input(struct user *u, const struct ip_packet *p, uint16_t sport);
+void dns_print(struct user *u, FILE *out);
+
+/* fwd.c */
+struct fwds *fwds_new(struct user *u);
+void fwds_free(struct fwds *fs);
+void fwds_print(struct user *u, FILE *out);
+void fwd_rearm(struct user *u);
+bool fwd_send(struct fwd *f, const struct ip_sock *to, const struct iovec *iov, int n);
+
+/* user_tcp.c: between this and TCP. forward: false: it was refused; fd is gone in every case */
+struct tcp *user_tcp_new(struct user *u, char *err, size_t errlen);
+void user_tcp_input(struct user *u, const struct ip_packet *p);
+bool user_tcp_forward(struct user *u, int fd, const struct ip_addr *guest, uint16_t gport,
+                      const struct ip_addr *peer, uint16_t pport);
 
 /* icmp.c */
 void icmp_input(struct user *u, const struct ip_packet *p);

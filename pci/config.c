@@ -19,6 +19,8 @@ uint32_t pci_config_read(struct pci_device *pci, unsigned reg, unsigned size)
     if (!fits(pci, reg, size))
         return UINT32_MAX;
     lock_take(&pci->dev.lock);
+    if (pci->read_hook)
+        pci->read_hook(pci, reg, size);
     memcpy(&value, pci->config + reg, size);
     if (__builtin_expect(pci->dev.watch != NULL, 0))
         pci_watch_config(pci, false, reg, size, &value);
@@ -43,6 +45,8 @@ void pci_config_write(struct pci_device *pci, unsigned reg, uint32_t value, unsi
     }
     if (reg >= PCI_HEADER_END)
         pci_msi_written(pci, reg, size);
+    if (pci->written_hook)
+        pci->written_hook(pci, reg, size);
     pci_intx_update(pci);
     bool moves = reg < PCI_HEADER_END || (pci->power && reg == pci->power + (unsigned)PCI_POWER_CONTROL);
     lock_drop(&pci->dev.lock);
@@ -165,6 +169,7 @@ static void pci_device_leave(struct device *dev)
             region_remove(pci->bars[i].region);
     if (pci->msix)
         region_free(&pci->msix_region);
+    irq_line_fini(&pci->line);
     space_free(&pci->dma);
 }
 

@@ -24,8 +24,7 @@
 struct initramfs_spec {
     /* The command, NULL-terminated; NULL: none, a shell on the console. */
     char *const *argv;
-    /* Environment as K=V, NULL-terminated; NULL: initramfs_default_env(). */
-    char *const *env;
+    char *const *env;     /* K=V, NULL-terminated; NULL: none. As uid and gid from guest/identity.h */
     const char *cwd;      /* folder of the command, made if needed; NULL: the current one */
     const char *hostname; /* NULL: "vmlet" */
     uint32_t uid, gid;
@@ -55,8 +54,5 @@ struct initramfs_error {
 /* Returns the archive, to be written with cpio_write() and freed with cpio_free(); NULL and *error filled
  * otherwise. */
 struct cpio *initramfs_build(const struct initramfs_spec *spec, struct initramfs_error *error);
-
-/* PATH, HOME, USER, SHELL, and TERM, LANG, COLORTERM as in vmlet's own; NULL-terminated, static. */
-char *const *initramfs_default_env(void);
 
 #endif

@@ -43,6 +43,8 @@ struct machine_options {
     uint64_t timeout; /* ns, 0: none */
     const char *result;
     bool nodefaults;
+    struct opt_list trace;
+    const char *trace_file;
     int loglevel; /* enum log_level */
     const char *dev;
     const char *hugetlbfs;
@@ -51,6 +53,8 @@ struct machine_options {
     struct opt_list add;
     struct opt_list module;
     const char *modules_dir;
+    struct opt_list env;
+    const char *cwd, *user;
     const char *gdb; /* port or path; NULL: none */
     bool gdb_wait;
     int rtc_base; /* index into the rtc's own words */

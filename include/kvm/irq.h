@@ -69,10 +69,15 @@ struct irq_line {
 };
 /* Level 0; gsi < IRQ_LINES. Once a line; it and its name live as long as irqs. */
 void irq_line_init(struct irq_line *line, struct irqs *irqs, unsigned gsi, const char *name);
+void irq_line_fini(struct irq_line *line); /* its device goes; one never made: nothing */
 void irq_line_set(struct irq_line *line, bool level);
 /* The other GSI from now on; a raised level moves along (PCI slots are dealt late; snapshots). */
 void irq_line_move(struct irq_line *line, unsigned gsi);
 bool irq_level(const struct irqs *irqs, unsigned gsi); /* the OR; for `info irq` */
+
+/* For traces: told of each change of a line's level, with the source that made it; LOCK_IRQ held. NULL: nobody any more. */
+typedef void irq_watch_fn(void *ctx, const char *source, unsigned gsi, bool level);
+void irqs_watch(struct irqs *irqs, irq_watch_fn *fn, void *ctx);
 
 /* --- MSI routes */
 /* A GSI from IRQ_LINES up; -1 when IRQ_ROUTES_MAX are taken. Set-up only. Sends nothing until set. */

@@ -78,6 +78,10 @@ unsigned vcpu_index(const struct vcpu *vcpu);
 /* The vCPU whose thread this is, or NULL. */
 struct vcpu *vcpu_self(void);
 
+/* In a callback, on the vCPU's own thread: where the guest is. Its RIP as KVM has it in the middle of the exit: of the
+ * instruction for a read, behind it for a write (whose instruction KVM has finished). 0: not to be had. One ioctl. */
+uint64_t vcpu_pc(struct vcpu *vcpu);
+
 /* Where a vCPU starts. Segments are flat, base 0, limit 4 GiB, selectors given; interrupts as rflags says. */
 enum vcpu_mode {
     VCPU_REAL16,      /* base = selector * 16, limit 64 KiB, paging off */

@@ -44,4 +44,9 @@ int dma_iov(struct space *bm, uint64_t gpa, size_t len, bool write, struct iovec
     __attribute__((warn_unused_result));
 void dma_written(const struct iovec *iov, int n, size_t bytes);
 
+/* For who keeps pieces from one use to the next: another number whenever the map may have changed, or bus mastering.
+ * Then the pieces are to be asked for again. DMA_NOTHING while the space shows nothing: bus mastering is off. */
+#define DMA_NOTHING 0
+uint64_t dma_generation(struct space *bm);
+
 #endif

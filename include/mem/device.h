@@ -38,6 +38,7 @@ struct opt;
 struct irqs;
 struct net;
 struct pci_bus;
+struct work;
 struct device;
 
 /* Why a machine ends at its own wish. */
@@ -59,6 +60,8 @@ struct board {
     struct clock guest;  /* monotonic, standing still while the guest is paused */
     struct pci_bus *pci; /* NULL on a board without */
     struct net *net;     /* what the ports of cards join (net/port.h); NULL on a board without cards */
+    struct work *work;   /* for what blocks; NULL in tests that need none */
+    unsigned cpus;       /* vCPUs; 0 counts as 1 */
 
     /* Any thread, a device's lock may be held; returns at once. The first call counts, later ones do nothing.
      */
@@ -72,8 +75,9 @@ struct board {
 struct state_field {
     const char *name; /* NULL ends the list; unique within the class, registers included */
     uint32_t offset;
-    uint8_t width;  /* of an element: 1, 2, 4, 8 */
-    uint32_t count; /* elements, 0: 1 */
+    uint8_t width;   /* of an element: 1, 2, 4, 8 */
+    uint32_t count;  /* elements, 0: 1 */
+    uint32_t stride; /* bytes from one to the next, 0: width */
 };
 #define STATE(type_, member_)                                                                                \
     {                                                                                                        \

@@ -13,6 +13,8 @@
  *       0000000000000000-00000000000bffff (prio 0, ram): memory KVM slot 0
  *       00000000000c0000-00000000000dffff (prio 1, rom): pc.rom
  *
+ * The tree ends with the log of map changes (mem/maplog.h), where there is one.
+ *
  * Take the topology lock; out should be memory, not a pipe.
  */
 #ifndef MEM_MTREE_H

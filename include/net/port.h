@@ -101,12 +101,19 @@ struct port_ops {
     void (*ready)(struct port *port); /* NULL: it never keeps a frame (drops are its own to count) */
 };
 
+/* Sees the frames that pass a port, both ways, as they were sent: unfinished, perhaps (net/pcap.h). It runs in the middle of
+ * port_send() and calls no port. Embedded in its owner; set and cleared on the loop. */
+struct port_watch {
+    void (*frame)(struct port_watch *watch, const struct iovec *iov, int n, const struct port_meta *meta);
+};
+
 /* Loop thread only, but for `blocked` and `accepts`. */
 struct port {
     const struct port_ops *ops;
     const char *name;
     struct net *net;
     struct port *peer;
+    struct port_watch *watch; /* NULL: nobody */
     void (*enter)(void *ctx); /* guard of a card; NULL: a backend */
     void (*leave)(void *ctx);
     void *guard_ctx;

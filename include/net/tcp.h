@@ -55,18 +55,21 @@ struct tcp_ends {
  * -errno for errors; none blocks, and none raises a signal. */
 struct tcp_host {
     int (*connect)(void *ctx, const struct sockaddr *to,
-                   socklen_t len);      /* a descriptor; EINPROGRESS is success */
-    bool (*prepare)(void *ctx, int fd); /* options of every socket; true: it has SO_PEEK_OFF */
-    int (*error)(void *ctx, int fd);    /* SO_ERROR, as 0 or -errno */
+                   socklen_t len);      /* a prepared descriptor; does not wait */
+    bool (*prepare)(void *ctx, int fd); /* sets the options of every socket; true: it has SO_PEEK_OFF */
+    int (*error)(void *ctx, int fd);    /* SO_ERROR: 0 or -errno */
+    /* The received bytes from the start of the socket's queue, or from peek_offset() on, which a peek moves forward by what
+     * it returns and a discard() back by what it takes. */
     ssize_t (*peek)(void *ctx, int fd, void *to, size_t len);
     int (*peek_offset)(void *ctx, int fd, uint32_t offset);
-    ssize_t (*discard)(void *ctx, int fd, size_t len); /* from the front of what was received */
+    ssize_t (*discard)(void *ctx, int fd, size_t len); /* from the queue's front */
     ssize_t (*send)(void *ctx, int fd, const struct iovec *iov, int n);
-    int (*room)(void *ctx, int fd, uint32_t *used, uint32_t *size); /* of its send buffer, SO_MEMINFO */
-    void (*shutdown)(void *ctx, int fd);                            /* SHUT_WR */
+    int (*room)(void *ctx, int fd, uint32_t *used, uint32_t *size); /* of its send buffer, overhead counted */
+    bool (*writable)(void *ctx, int fd); /* false: EPOLLOUT follows when a third of that buffer is free */
+    void (*shutdown)(void *ctx, int fd); /* no more is written */
     void (*close)(void *ctx, int fd, bool reset);
-    bool (*watch)(void *ctx, struct loop_fd *f, int fd, uint32_t events, loop_fd_fn *fn, void *arg);
-    void (*events)(void *ctx, struct loop_fd *f, uint32_t events);
+    /* Edges of EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLERR and EPOLLHUP. */
+    bool (*watch)(void *ctx, struct loop *loop, struct loop_fd *f, int fd, loop_fd_fn *fn, void *arg);
     void (*unwatch)(void *ctx, struct loop_fd *f);
 };
 extern const struct tcp_host tcp_host_kernel; /* net/tcp_host.c */

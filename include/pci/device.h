@@ -81,6 +81,10 @@ struct pci_device {
     struct space dma; /* bus-master space, for dma_read() and friends */
     char dma_name[48];
     struct pci_bar bars[PCI_BARS];
+    /* For registers in configuration space that do something: before bytes reg to reg + size are read, after they were
+     * written. Lock held. NULL: none. */
+    void (*read_hook)(struct pci_device *pci, unsigned reg, unsigned size);
+    void (*written_hook)(struct pci_device *pci, unsigned reg, unsigned size);
     uint8_t config[PCI_CONFIG_SIZE_EXPRESS];
     uint8_t writable[PCI_CONFIG_SIZE_EXPRESS];
     uint8_t w1c[PCI_CONFIG_SIZE_EXPRESS];

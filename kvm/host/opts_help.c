@@ -2,6 +2,8 @@
 /* Option tables as help: include/kvm/host/opts.h. Two columns, the right one filled to 80 characters. */
 #include "kvm/host/opts.h"
 
+#include "kvm/host/opts_priv.h"
+
 #include <string.h>
 
 enum {
@@ -30,7 +32,7 @@ static void put_text(FILE *out, int at, const char *text)
     fputc('\n', out);
 }
 
-static const char *value_name(const struct opt *o)
+const char *opts_value_name(const struct opt *o)
 {
     if (o->arg)
         return o->arg;
@@ -49,9 +51,10 @@ static void put_help(FILE *out, int at, const struct opt *o)
     put_text(out, at, o->dflt ? opts_say("%s (default %s)", help, o->dflt) : help);
 }
 
-static bool listed(const struct opt *o)
+bool opts_listed(const struct opt *o)
 {
-    return o->type != OPT_TYPE_ALIAS && o->type != OPT_TYPE_REFUSED && !(o->flags & OPT_HIDDEN);
+    return o->type != OPT_TYPE_GROUP && o->type != OPT_TYPE_ALIAS && o->type != OPT_TYPE_REFUSED &&
+           !(o->flags & OPT_HIDDEN);
 }
 
 void opts_help(FILE *out, const struct opt *table)
@@ -59,12 +62,12 @@ void opts_help(FILE *out, const struct opt *table)
     for (const struct opt *o = table; o->type != OPT_TYPE_END; o++) {
         if (o->type == OPT_TYPE_GROUP) {
             fprintf(out, "%s%s:\n", o == table ? "" : "\n", o->name);
-        } else if (listed(o)) {
+        } else if (opts_listed(o)) {
             int at = o->letter ? fprintf(out, "  -%c", o->letter) : fprintf(out, "    ");
             if (o->name)
                 at += fprintf(out, "%s --%s", o->letter ? "," : " ", o->name);
             if (o->type != OPT_TYPE_FLAG)
-                at += fprintf(out, " %s", value_name(o));
+                at += fprintf(out, " %s", opts_value_name(o));
             put_help(out, at, o);
         }
     }
@@ -74,14 +77,14 @@ void opts_sub_help(FILE *out, const struct opt *table)
 {
     for (const struct opt *o = table; o->type != OPT_TYPE_END; o++) {
         int at;
-        if (o->type == OPT_TYPE_GROUP || !listed(o))
+        if (!opts_listed(o))
             continue;
         if (o->flags & OPT_FIRST)
-            at = fprintf(out, "  %s", value_name(o));
+            at = fprintf(out, "  %s", opts_value_name(o));
         else if (o->type == OPT_TYPE_FLAG)
             at = fprintf(out, "  %s[=on|off]", o->name);
         else
-            at = fprintf(out, "  %s=%s", o->name, value_name(o));
+            at = fprintf(out, "  %s=%s", o->name, opts_value_name(o));
         put_help(out, at, o);
     }
 }

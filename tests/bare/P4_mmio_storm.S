@@ -4,6 +4,7 @@
 // args: --device exit --console none
 // seconds: 120
 #include "bare.inc"
+#include "random.inc"
     cld
     mov $areas, %ebx
 1:  step
@@ -43,25 +44,7 @@
     cmpl $0x00081b36, (%esi)
     fail_if ne
     pass
-
-random:                      /* EAX; xorshift32 */
-    mov seed, %eax
-    push %edx
-    mov %eax, %edx
-    shl $13, %edx
-    xor %edx, %eax
-    mov %eax, %edx
-    shr $17, %edx
-    xor %edx, %eax
-    mov %eax, %edx
-    shl $5, %edx
-    xor %edx, %eax
-    mov %eax, seed
-    pop %edx
-    ret
     .data
-seed:
-    .long 0x2545f491
 areas: /* where, mask, written */
     .long 0xe0000000, 0x00000fff, 1 /* the bridge */
     .long 0xe0000000, 0x0fffffff, 1 /* functions and buses that are not there */

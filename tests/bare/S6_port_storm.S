@@ -4,6 +4,7 @@
 // args: --device exit --console none
 // seconds: 120
 #include "bare.inc"
+#include "random.inc"
     cld
     step                     /* 1: read them all */
     xor %edx, %edx
@@ -89,21 +90,3 @@ deadly_dword:                /* of ports that split, the first byte counts */
     je 1f
     cmp $0xf8, %dx
 1:  ret
-random:                      /* EAX; xorshift32 */
-    mov seed, %eax
-    push %edx
-    mov %eax, %edx
-    shl $13, %edx
-    xor %edx, %eax
-    mov %eax, %edx
-    shr $17, %edx
-    xor %edx, %eax
-    mov %eax, %edx
-    shl $5, %edx
-    xor %edx, %eax
-    mov %eax, seed
-    pop %edx
-    ret
-    .data
-seed:
-    .long 0x2545f491

@@ -4,6 +4,7 @@
 // args: --device exit --console none
 // seconds: 60
 #include "bare.inc"
+#include "random.inc"
     movl $idt, idtr + 2
     mov $idt, %edi           /* all 32 exceptions come to `fault` */
     mov $32, %ecx
@@ -55,25 +56,7 @@ fault:                       /* where from does not matter; interrupts stay off 
     incl faults
     mov $0x80000, %esp
     jmp *resume
-
-random:                      /* EAX; xorshift32 */
-    mov seed, %eax
-    push %edx
-    mov %eax, %edx
-    shl $13, %edx
-    xor %edx, %eax
-    mov %eax, %edx
-    shr $17, %edx
-    xor %edx, %eax
-    mov %eax, %edx
-    shl $5, %edx
-    xor %edx, %eax
-    mov %eax, seed
-    pop %edx
-    ret
     .data
-seed:
-    .long 0x2545f491
 faults:
     .long 0
 resume:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// timed: runs a command with its output thrown away, kills it after 60 s, and prints what it took, in one line:
+// timed: runs a command with its output thrown away, kills it after 150 s, and prints what it took, in one line:
 //   MILLISECONDS STATUS PRIVATE_KB
 // PRIVATE_KB is the largest Private_Dirty of writable mappings under 16 MiB seen in /proc/PID/smaps, looked at ten times a second:
 // what the process needs beside guest RAM. (The program's own text counts as dirty where its file lies in memory, as in the bed.)
@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 enum {
-    LIMIT = 60
+    LIMIT = 150
 };
 
 static double now_ms(void)

@@ -37,3 +37,8 @@ test_mounts_folder_and_environment() {
     expect_status 0
     expect_out '/proc\n/sys\n/dev\n%s\n' "$here"
 }
+test_env_cwd_and_user() {
+    run vmlet run -k "$CLOUD" --env A='1 2' --cwd /some/where --user 77:88 -- sh -c 'echo "$A"; pwd; id -u; id -g; id -G; echo $USER $HOME'
+    expect_status 0
+    expect_out '1 2\n/some/where\n77\n88\n88\n77 /\n'
+}

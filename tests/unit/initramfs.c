@@ -55,8 +55,8 @@ static char *content(struct cpio *c, const char *name, size_t *size)
 TEST(initramfs_of_a_shell_command)
 {
     size_t n;
-    struct cpio *c =
-        build(&(struct initramfs_spec){.argv = ARGV("sh", "-c", "exit 7"), .cwd = "/somewhere/else"});
+    struct cpio *c = build(&(struct initramfs_spec){
+        .argv = ARGV("sh", "-c", "exit 7"), .env = ARGV("PATH=/x"), .cwd = "/somewhere/else"});
     CHECK(c);
     CHECK(cpio_has(c, "/init"));
     CHECK(cpio_has(c, "/dev/console"));
@@ -69,7 +69,7 @@ TEST(initramfs_of_a_shell_command)
     CHECK(text && !memcmp(text, COMMAND_MAGIC, 8));
     CHECK(memmem(text, n, "exit 7", 7));
     CHECK(memmem(text, n, "/somewhere/else", 16));
-    CHECK(memmem(text, n, "PATH=", 5));
+    CHECK(memmem(text, n, "PATH=/x", 8));
     cpio_free(c);
 }
 

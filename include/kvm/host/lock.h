@@ -3,7 +3,7 @@
  * Mutexes that know their place. Every lock has a rank, and a thread takes locks in rising rank only, one
  * lock of a rank at a time; whoever keeps to that cannot deadlock:
  *
- *   topology -> coalesced ring -> device (one at a time) -> interrupts -> queues -> loop -> log
+ *   topology -> coalesced ring -> device (one at a time) -> interrupts -> trace -> queues -> loop -> log
  *
  * Debug builds (DEBUG=1, any SAN=) keep a list of what each thread holds, and abort() with the two names at
  * the first lock that is taken in the wrong order, taken twice, or dropped by a thread that does not hold it.
@@ -23,6 +23,7 @@ enum lock_rank {
     LOCK_COALESCED,    /* the coalesced-I/O ring */
     LOCK_DEVICE,       /* one device's registers */
     LOCK_IRQ,          /* interrupt lines and routes */
+    LOCK_TRACE,        /* a trace's line on its way into the streams */
     LOCK_QUEUE,        /* streams, the work pool: leaves but for posts to the loop */
     LOCK_LOOP,         /* a loop's timers and tasks */
     LOCK_LOG,

@@ -194,6 +194,12 @@ const char *opts_u64(const char *text, uint64_t *value) __attribute__((warn_unus
 void opts_help(FILE *out, const struct opt *table);
 void opts_sub_help(FILE *out, const struct opt *table);
 
+/* The same as sections of a manual page (roff, man(7)), and as the part of a bash completion that sets $words from $prev and
+ * $cur. opts_man_text(): any text, with what roff would read otherwise made safe. */
+void opts_man(FILE *out, const struct opt *table);
+void opts_man_text(FILE *out, const char *text);
+void opts_completion(FILE *out, const struct opt *table);
+
 /* What a table's options are set to in the struct that it fills: a line `name = value` each, indented. For `info qtree`. */
 void opts_values(FILE *out, const struct opt *table, const void *filled, int indent);
 

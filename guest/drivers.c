@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+#include "guest/drivers.h"
+
+#include <string.h>
+
+static const struct {
+    const char *class, *modules[4];
+} table[] = {
+    {"virtio-rng", {"virtio_pci", "virtio_rng"}},
+    {"virtio-blk", {"virtio_pci", "virtio_blk"}},
+};
+
+void drivers_add_module(struct drivers *d, const char *module)
+{
+    for (size_t i = 0; i < d->n; i++)
+        if (!strcmp(d->names[i], module))
+            return;
+    if (d->n < DRIVERS_MAX)
+        d->names[d->n++] = module;
+}
+
+void drivers_add(struct drivers *d, const char *class)
+{
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (!strcmp(table[i].class, class))
+            for (const char *const *m = table[i].modules; *m; m++)
+                drivers_add_module(d, *m);
+}

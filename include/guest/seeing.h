@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What shows a guest's devices to whoever writes their drivers, put on a board as the options say: the log of map changes
+ * (always), --fault, --trace, --lint. Each is a unit of its own; this one makes them in the order in which they see things:
+ * faults first, so that traces show what the guest sees.
+ *
+ * Set-up and loop thread.
+ */
+#ifndef GUEST_SEEING_H
+#define GUEST_SEEING_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct board;
+struct gate;
+struct machine_options;
+struct seeing;
+
+/* After the board is whole, before a vCPU runs. patience: ns that a FIFO's reader is waited for. NULL: a sentence in err. */
+struct seeing *seeing_new(struct board *board, const struct machine_options *options, uint64_t patience,
+                          char *err, size_t errlen);
+/* The vCPUs have ended; the loop, which it may run for `ns` at most, too: what is only known now (an interrupt that was never
+ * acknowledged), and the trace's last lines. */
+void seeing_end(struct seeing *seeing, uint64_t ns);
+
+#endif
