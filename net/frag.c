@@ -165,5 +165,8 @@ void frag_input(struct user *u, const struct ip_packet *p, uint32_t id, size_t o
     whole.gso_size = 0;
     s->used = false; /* its data stays as it is until the next fragment comes */
     set_timer(u->frags);
-    user_deliver(u, &whole);
+    if (p->v6)
+        ip6_deliver(u, &whole, whole.proto, 0);
+    else
+        user_deliver(u, &whole);
 }

@@ -136,6 +136,10 @@ void icmp_input(struct user *u, const struct ip_packet *p)
         user_drop(u, USER_DROP_ICMP);
     } else if (!ip_checksum_ok(p)) {
         user_drop(u, USER_DROP_CHECKSUM);
+    } else if (p->v6 && ndp_input(u, p)) {
+        ;
+    } else if (!user_is_guest(u, &p->src)) {
+        user_drop(u, USER_DROP_SOURCE);
     } else if (h[0] != (p->v6 ? ICMP6_ECHO : ICMP_ECHO) || h[1] != 0) {
         user_drop(u, USER_DROP_ICMP); /* the guest's own errors and others: nobody here waits for them */
     } else if (user_is_us(u, &p->dst)) {

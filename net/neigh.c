@@ -125,6 +125,8 @@ void neigh_ask(struct user *u, const struct ip_addr *dst, const struct iovec *io
     u->asked = now;
     if (ip_is4(dst))
         arp_send(u, ARP_REQUEST, all, &u->host4, nobody, dst);
+    else
+        ndp_ask(u, dst);
 }
 
 void arp_input(struct user *u, const struct frame *f)
@@ -148,4 +150,5 @@ void arp_input(struct user *u, const struct frame *f)
         user_drop(u, USER_DROP_SOURCE); /* ours, for instance; 0 is a probe (RFC 5227) */
     if (op == ARP_REQUEST && user_is_us(u, &target))
         arp_send(u, ARP_REPLY, f->head + 6, &target, a + 8, &sender);
+    ndp_renew(u); /* such a question comes now and then */
 }

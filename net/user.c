@@ -50,6 +50,10 @@ void user_deliver(struct user *u, const struct ip_packet *p)
         ip_refuse(u, p, IP_HOPS, 0, NULL);
         return;
     }
+    if (p->proto != IP_UDP && p->proto != IP_ICMP6 && !user_is_guest(u, &p->src)) {
+        user_drop(u, USER_DROP_SOURCE); /* DHCP and NDP look themselves: they serve who has no address yet */
+        return;
+    }
     switch (p->proto) {
     case IP_ICMP:
     case IP_ICMP6:
@@ -89,6 +93,9 @@ static enum port_result user_receive(struct port *port, const struct iovec *iov,
     switch (get16(head + 12)) {
     case ETH_IPV4:
         ip4_input(u, &f);
+        break;
+    case ETH_IPV6:
+        ip6_input(u, &f);
         break;
     case ETH_ARP:
         arp_input(u, &f);

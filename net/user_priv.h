@@ -140,6 +140,7 @@ struct user {
 
     struct neighbour neighbours[NEIGHBOURS];
     struct neighbour *last; /* the one found last; never NULL */
+    uint64_t advertised;    /* when the router was last; 0: never */
     uint64_t asked;         /* when somebody was asked for last */
     struct ip_addr pending_dst;
     size_t pending_len; /* not 0: a frame that waits for its neighbour */
@@ -201,6 +202,9 @@ enum port_result ip_send_udp(struct user *u, const struct ip_addr *src, uint16_t
 
 /* ip4.c, ip6.c */
 void ip4_input(struct user *u, const struct frame *f);
+void ip6_input(struct user *u, const struct frame *f);
+/* p from a next header's number on, which is at that place of its payload. */
+void ip6_deliver(struct user *u, struct ip_packet *p, int next, size_t at);
 void ip4_header(uint8_t *h, const struct ip_out *o, size_t payload, uint16_t id, uint16_t fragment);
 size_t ip6_header(uint8_t *h, const struct ip_out *o, size_t payload, uint32_t id, unsigned offset, bool more,
                   bool fragment);
@@ -255,6 +259,11 @@ struct tcp *user_tcp_new(struct user *u, char *err, size_t errlen);
 void user_tcp_input(struct user *u, const struct ip_packet *p);
 bool user_tcp_forward(struct user *u, int fd, const struct ip_addr *guest, uint16_t gport,
                       const struct ip_addr *peer, uint16_t pport);
+
+/* ndp.c */
+bool ndp_input(struct user *u, const struct ip_packet *p); /* false: it is not NDP's */
+void ndp_ask(struct user *u, const struct ip_addr *target);
+void ndp_renew(struct user *u); /* a guest was heard of: is its router's lifetime half over? */
 
 /* icmp.c */
 void icmp_input(struct user *u, const struct ip_packet *p);
