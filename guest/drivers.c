@@ -8,6 +8,8 @@ static const struct {
 } table[] = {
     {"virtio-rng", {"virtio_pci", "virtio_rng"}},
     {"virtio-blk", {"virtio_pci", "virtio_blk"}},
+    {"virtio-net", {"virtio_pci", "virtio_net"}},
+    {"e1000",      {"e1000"}                   },
 };
 
 void drivers_add_module(struct drivers *d, const char *module)

@@ -56,7 +56,8 @@ static void add_house(struct cpio *c)
         {"/var/tmp",         NULL                 },
         {"/var/run",         "../run"             },
         {"/etc/mtab",        "../proc/self/mounts"},
-        {"/etc/resolv.conf", "../proc/net/pnp"    }, /* ip=dhcp writes the servers there */
+        {"/etc/resolv.conf",
+         "../proc/net/pnp"                        }, /* ip=dhcp writes the servers there; init puts a file in its place */
     };
     static const struct {
         const char *name, *text;
@@ -244,12 +245,12 @@ static bool write_command_file(struct cpio *c, const struct initramfs_spec *spec
     const char *folder = spec->cwd ? spec->cwd : here && !is_mounted_over(here) ? here : "/";
     struct command_file f = {
         .flags = (spec->pty ? COMMAND_PTY : 0) | (spec->pty && spec->pty_stderr ? COMMAND_PTY_STDERR : 0) |
-                 (install ? COMMAND_BUSYBOX_INSTALL : 0),
+                 (install ? COMMAND_BUSYBOX_INSTALL : 0) | (spec->dhcp ? COMMAND_DHCP : 0),
         .uid = spec->uid,
         .gid = spec->gid,
         .winsize = {.rows = spec->rows, .cols = spec->cols},
         .folder = spec->argv ? folder : "/root",
-        .hostname = spec->hostname ? spec->hostname : "vmlet",
+        .hostname = spec->hostname ? spec->hostname : HOSTNAME_DEFAULT,
         .program = program,
         .argv = spec->argv,
         .envp = spec->env,

@@ -3,6 +3,8 @@
  * goes through them. */
 #include "guest/network.h"
 
+#include "devices/e1000.h"
+#include "guest/drivers.h"
 #include "guest/machine.h"
 #include "guest/netopt.h"
 #include "guest/network_priv.h"
@@ -17,6 +19,7 @@
 #include <unistd.h>
 
 static const struct model models[] = {
+    {"e1000",     &e1000_class, e1000_port, e1000_set_link},
     {0},
 };
 
@@ -58,15 +61,18 @@ const char *network_check(const struct machine_options *o)
     return NULL;
 }
 
-const char *const *network_modules(const struct machine_options *o)
+void network_drivers(const struct machine_options *o, struct drivers *drivers)
 {
-    static const char *list[NET_CARDS_MAX * 4 + 1];
-    size_t n = 0;
     for (unsigned i = 0; i < o->n_nets; i++)
-        for (const char *const *m = model_of(&o->nets[i])->modules; *m; m++)
-            list[n++] = *m;
-    list[n] = NULL;
-    return list;
+        drivers_add(drivers, model_of(&o->nets[i])->name);
+}
+
+bool network_has_peers(const struct machine_options *o)
+{
+    for (unsigned i = 0; i < o->n_nets; i++)
+        if (o->nets[i].hub || (o->nets[i].mode != NET_NONE && o->nets[i].mode != NET_LOOPBACK))
+            return true;
+    return false;
 }
 
 static struct hub *hub_named(struct network *nw, const char *name)

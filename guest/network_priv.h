@@ -18,7 +18,6 @@ struct model {
     const struct device_class *class;
     struct port *(*port)(struct device *dev);
     void (*set_link)(struct device *dev, bool up); /* no lock held */
-    const char *modules[4];                        /* the driver's, NULL-ended */
 };
 
 /* A mode. One without functions is not in this build. */

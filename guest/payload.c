@@ -8,6 +8,7 @@
 #include "guest/drivers.h"
 #include "guest/identity.h"
 #include "guest/initramfs.h"
+#include "guest/network.h"
 #include "kvm/host/log.h"
 #include "mem/ram.h"
 
@@ -67,6 +68,7 @@ static struct cpio *archive_build(const struct machine_options *o, const struct 
         const char *rest;
         drivers_add(&drivers, opts_first(o->devices.v[i], &rest));
     }
+    network_drivers(o, &drivers);
     struct identity identity;
     if (!identity_make(&identity, o->env.v, o->user, "/etc/passwd", "/etc/group", error.text,
                        sizeof error.text))
@@ -85,6 +87,8 @@ static struct cpio *archive_build(const struct machine_options *o, const struct 
         .add = o->add.v,
         .modules = o->module.v,
         .wanted = drivers.names,
+        .hostname = o->name,
+        .dhcp = network_has_peers(o) && !o->no_dhcp,
         .modules_dir = o->modules_dir,
         .kernel_path = kernel,
         .kernel_release = info->release[0] ? info->release : NULL,

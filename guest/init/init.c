@@ -3,7 +3,7 @@
  * command and tells how it ended, over COM2 (include/guest/init_proto.h). Without a command it gives a shell
  * on the console and powers off when that ends. Run as any other process, `init --test FD FILE` serves the
  * command file FILE on the descriptor FD and touches nothing else of the system: so the unit tests try the
- * very binary that boots. */
+ * very binary that boots; and `init --test-net` sets up the network of the namespace that it is in. */
 #include "sys.h"
 
 static struct child child;
@@ -30,6 +30,8 @@ static bool start(char *text, size_t size, int *value)
     *value = load_modules(&cmd, text, size);
     if (*value)
         return false;
+    if (SYS(getpid) == 1)
+        net_start(&cmd);
     if (cmd.flags & COMMAND_BUSYBOX_INSTALL)
         child_run("/bin/busybox", install, cmd.envp);
     if (cmd.argc) {
@@ -99,6 +101,11 @@ int init_main(int argc, char **argv, char **envp)
     (void)envp;
     if (SYS(getpid) != 1) {
         int fd = 0;
+        if (argc == 2 && !memcmp(argv[1], "--test-net", 11)) {
+            cmd = (struct command){.flags = COMMAND_DHCP, .hostname = HOSTNAME_DEFAULT};
+            net_start(&cmd);
+            return 0;
+        }
         if (argc != 4 || memcmp(argv[1], "--test", 7)) {
             static const char text[] = "init of a vmlet guest: to be run as process 1 there\n";
             SYS(write, 2, text, sizeof text - 1);

@@ -109,6 +109,9 @@ long child_run(const char *path, char *const *argv, char *const *envp);
 /* load.c: the modules in order; 0, or 125 and text. log: a sentence for the user. */
 int load_modules(const struct command *cmd, char *text, size_t size);
 
+/* net.c: all cards up, and with an address where somebody gives one in time. */
+void net_start(const struct command *cmd);
+
 /* line.c: frames out. */
 void line_open(int fd);
 void line_log(const char *text);

@@ -105,14 +105,16 @@ struct frame_status {
 };
 static_assert(sizeof(struct frame_status) == 8, "wire layout");
 
-#define COMMAND_FILE  "/.vmlet/command"
-#define COMMAND_MAGIC "vmletcmd"
+#define COMMAND_FILE     "/.vmlet/command"
+#define COMMAND_MAGIC    "vmletcmd"
+#define HOSTNAME_DEFAULT "vmlet" /* of a guest without a name: DHCP may give it another */
 
 enum command_flags {
     COMMAND_PTY = 1 << 0,        /* stdin and stdout are one pty */
     COMMAND_PTY_STDERR = 1 << 1, /* with COMMAND_PTY: stderr is the pty too; otherwise a pipe of its own */
     COMMAND_BUSYBOX_INSTALL = 1 << 2, /* run `/bin/busybox --install -s` first */
-    COMMAND_FLAGS_ALL = (1 << 3) - 1,
+    COMMAND_DHCP = 1 << 3,            /* somebody may answer at a card's other end */
+    COMMAND_FLAGS_ALL = (1 << 4) - 1,
 };
 
 enum {

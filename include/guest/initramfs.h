@@ -44,6 +44,7 @@ struct initramfs_spec {
         *kernel_release; /* first word of the image's version string; NULL: not known, nothing is checked */
 
     bool no_busybox;
+    bool dhcp; /* cards have somebody to ask at their other end */
 };
 
 struct initramfs_error {

@@ -37,6 +37,7 @@ struct machine_options {
     struct opt_list networks;
     struct net_options *nets; /* what they say, checked: n_nets cards */
     unsigned n_nets;
+    bool no_dhcp;
     const char *name; /* NULL: guest-PID */
     int console;      /* enum machine_console */
     const char *kernel_log;

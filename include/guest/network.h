@@ -26,8 +26,11 @@ struct network;
 /* NULL, or why these options cannot be: a model or mode that this build has not, a mode that does not go with a model. */
 const char *network_check(const struct machine_options *o) __attribute__((warn_unused_result));
 
-/* The modules that the cards' drivers are in, NULL-ended: for the initramfs. */
-const char *const *network_modules(const struct machine_options *o);
+/* The drivers of the cards, for the initramfs. */
+struct drivers;
+void network_drivers(const struct machine_options *o, struct drivers *drivers);
+/* Somebody may answer at a card's other end. */
+bool network_has_peers(const struct machine_options *o);
 
 /* NULL: err has a sentence. */
 struct network *network_new(const struct machine_options *o, struct net *net, char *err, size_t err_size)
