@@ -156,7 +156,7 @@ static const char *edu_explain(struct device *dev, const struct reg *reg, unsign
 }
 
 #define IRQ_BITS .bits = REG_BITS({"FACT", 0, 1}, {"DMA", 8, 1})
-#define DMA_REG  .width = 8, .sizes = 4 | 8, .flags = REG_LOW, .locked = edu_is_running
+#define DMA_REG  .width = 8, .sizes = 4 | 8, .locked = edu_is_running, .flags = REG_LOW
 /* clang-format off */
 static const struct reg edu_regs[] = {
     {"ID",          0x00, 4, .flags = REG_RO, .reset = 0x010000ed, REG_FIELD(struct edu, id)},
@@ -169,7 +169,7 @@ static const struct reg edu_regs[] = {
     {"DMA_SRC",     0x80, DMA_REG, .writable = UINT64_MAX, REG_FIELD(struct edu, src)},
     {"DMA_DST",     0x88, DMA_REG, .writable = UINT64_MAX, REG_FIELD(struct edu, dst)},
     {"DMA_CNT",     0x90, DMA_REG, .writable = UINT64_MAX, REG_FIELD(struct edu, cnt)},
-    {"DMA_CMD",     0x98, DMA_REG, .write = edu_cmd, REG_FIELD(struct edu, cmd), .bits = REG_BITS({"RUN", 0, 1}, {"FROM_EDU", 1, 1}, {"IRQ", 2, 1})},
+    {"DMA_CMD",     0x98, DMA_REG | REG_DMA, .write = edu_cmd, REG_FIELD(struct edu, cmd), .bits = REG_BITS({"RUN", 0, 1}, {"FROM_EDU", 1, 1}, {"IRQ", 2, 1})},
     {0},
 };
 /* clang-format on */

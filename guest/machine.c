@@ -15,6 +15,7 @@
 #include "guest/control.h"
 #include "guest/debugger.h"
 #include "guest/hold.h"
+#include "guest/gate.h"
 #include "guest/network.h"
 #include "guest/payload.h"
 #include "guest/result.h"
@@ -78,6 +79,7 @@ struct machine {
     struct seeing *seeing;
     struct debugger *debugger; /* NULL without --gdb */
     struct hold hold;
+    struct gate gate;
     struct network *network;
 
     struct lock end_lock; /* guards result until the loop has stopped */
@@ -100,6 +102,14 @@ static void machine_end(struct machine *m, enum end_reason reason, int status, c
     lock_drop(&m->end_lock);
     if (first)
         loop_task_post(&m->ended);
+}
+
+static void on_caught(void *ctx, const char *sentence)
+{
+    struct machine *m = ctx;
+    lock_take(&m->end_lock);
+    result_caught(&m->result, sentence);
+    lock_drop(&m->end_lock);
 }
 
 static void on_ended(void *arg)
@@ -528,6 +538,7 @@ static void flush(struct machine *m)
 /* Says how it ended, as a file and as a status; or dies of the signal that ended it. */
 static int finish(struct machine *m)
 {
+    result_gate(&m->result);
     network_stop(m->network);
     write_result(m, patience(m));
     if (m->result.reason == END_SIGNAL)
@@ -630,7 +641,8 @@ int machine_run(const struct machine_options *o)
     ioevents_new_kvm(&m->memory, &m->io, &m->link);
     if (slots_stats(m->slots).failures)
         die("the guest's memory: KVM did not take all of it");
-    m->seeing = seeing_new(&m->board, o, patience(m), err, sizeof err);
+    m->gate = (struct gate){o->fail_on, on_caught, m};
+    m->seeing = seeing_new(&m->board, o, &m->gate, patience(m), err, sizeof err);
     if (!m->seeing)
         die("%s", err);
     struct boot_state start;

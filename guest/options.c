@@ -8,6 +8,7 @@
  */
 #include "guest/machine.h"
 #include "devices/serial.h"
+#include "guest/gate.h"
 #include "guest/netopt.h"
 #include "guest/network.h"
 #include "kvm/host/log.h"
@@ -37,6 +38,12 @@ static const struct opt_word loglevels[] = {
     {"debug",     LOG_LEVEL_DEBUG, NULL},
     {0   },
 };
+
+static const char *set_fail_on(void *out, const struct opt *opt, const char *value)
+{
+    (void)opt;
+    return gate_parse(value, &((struct machine_options *)out)->fail_on);
+}
 
 #define T struct machine_options
 const struct opt machine_option_table[] = {
@@ -82,6 +89,8 @@ const struct opt machine_option_table[] = {
                .dflt = "stderr with a command, stdout without"),
     OPT_TIME(T, timeout, "timeout", 0, "end the guest after that time, status 124", .dflt = "none"),
     OPT_STRING(T, result, "result", 0, "FILE", "write how it ended: source, status, reason, detail, times"),
+    OPT_CALL("fail-on", 0, set_fail_on, "LIST",
+             "what makes a run fail with status 123 that ended well: lint"),
     OPT_ENUM(T, loglevel, "loglevel", 0, loglevels, "what vmlet says about itself", .dflt = "warning"),
 
     OPT_GROUP("Driver bring-up"),
@@ -89,6 +98,7 @@ const struct opt machine_option_table[] = {
         T, trace, "trace", 0, "LIST",
         "a line for every access to these devices (edu,e1000…), or of all one kind: pci, irq, dma, mem; all"),
     OPT_STRING(T, trace_file, "trace-file", 0, "FILE", "the trace as JSON lines, too"),
+    OPT_FLAG(T, lint, "lint", 0, "tell what drivers do wrong, once each"),
     OPT_GROUP("Looking into it"),
     OPT_STRING(T, gdb, "gdb", 0, "PORT|PATH", "wait for gdb at 127.0.0.1:PORT, or at a Unix socket"),
     OPT_FLAG(T, gdb_wait, "gdb-wait", 0, "the guest starts when gdb says so"),
@@ -138,6 +148,8 @@ const char *machine_options_parse(int argc, char **argv, struct machine_options 
         return error;
     if (o->gdb_wait && !o->gdb)
         return "--gdb-wait: for whom? (give --gdb PORT|PATH too)";
+    if (o->fail_on >> GATE_LINT & 1)
+        o->lint = true; /* nothing would be found */
     if (!!o->hugetlbfs + !!o->mem_file + o->mem_shared > 1)
         return "--hugetlbfs, --mem-file and --mem-shared exclude each other";
     return NULL;

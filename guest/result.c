@@ -82,6 +82,27 @@ bool result_end(struct result *r, enum end_reason reason, int status, const char
     return true;
 }
 
+void result_caught(struct result *r, const char *text)
+{
+    if (r->gate[0])
+        return;
+    snprintf(r->gate, sizeof r->gate, "%s", text);
+    log_clean(r->gate, strlen(r->gate));
+}
+
+void result_gate(struct result *r)
+{
+    bool well = r->reason == END_EXITED || r->reason == END_SIGNALED || r->reason == END_POWEROFF ||
+                r->reason == END_REBOOT;
+    if (!r->gate[0] || !well)
+        return;
+    int n = snprintf(r->detail, sizeof r->detail, "%s", r->gate);
+    if (reasons[r->reason].guest)
+        snprintf(r->detail + n, sizeof r->detail - (size_t)n, " (the guest's status was %d)",
+                 r->status & 0xff);
+    r->reason = END_GATE;
+}
+
 int result_status(const struct result *r)
 {
     if (reasons[r->reason].guest)

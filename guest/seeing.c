@@ -2,6 +2,7 @@
 /* See include/guest/seeing.h. */
 #include "guest/seeing.h"
 
+#include "guest/lint.h"
 #include "guest/machine.h"
 #include "guest/trace.h"
 #include "kvm/vcpu.h"
@@ -13,6 +14,7 @@
 
 struct seeing {
     struct trace *trace;
+    struct lint *lint;
 };
 
 static bool where(void *ctx, unsigned *cpu, uint64_t *pc)
@@ -26,8 +28,8 @@ static bool where(void *ctx, unsigned *cpu, uint64_t *pc)
     return true;
 }
 
-struct seeing *seeing_new(struct board *board, const struct machine_options *o, uint64_t patience, char *err,
-                          size_t errlen)
+struct seeing *seeing_new(struct board *board, const struct machine_options *o, const struct gate *gate,
+                          uint64_t patience, char *err, size_t errlen)
 {
     static struct seeing the_one; /* one process, one guest */
     struct seeing *s = &the_one;
@@ -46,6 +48,9 @@ struct seeing *seeing_new(struct board *board, const struct machine_options *o, 
         if (!s->trace)
             return NULL;
     }
+    if (o->lint && !(s->lint = lint_new(&(struct lint_config){.board = board, .gate = gate, .where = where},
+                                        err, errlen)))
+        return NULL;
     maplog_new(board->memory, trace_map, s->trace);
     maplog_new(board->io, trace_map, s->trace);
     return s;
@@ -53,6 +58,8 @@ struct seeing *seeing_new(struct board *board, const struct machine_options *o, 
 
 void seeing_end(struct seeing *s, uint64_t ns)
 {
+    if (s->lint)
+        lint_end(s->lint);
     if (s->trace)
         trace_drain(s->trace, ns);
 }

@@ -3,6 +3,7 @@
  * themselves. See include/guest/info.h. */
 #include "guest/info.h"
 
+#include "guest/lint.h"
 #include "kvm/host/log.h"
 #include "mem/watch.h"
 #include "pci/bus.h"
@@ -41,6 +42,9 @@ const char *info_stats(struct board *board, int argc, char **argv, FILE *out)
             continue;
         device_stats(dev, out);
         pci_stats(board, dev, out);
+        lock_take(&dev->lock);
+        lint_stats(dev, out);
+        lock_drop(&dev->lock);
     }
     if (one)
         return NULL;

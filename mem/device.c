@@ -250,8 +250,7 @@ void device_reset_locked(struct device *dev)
         regs_reset(&dev->maps[i], false);
     if (dev->class->reset)
         dev->class->reset(dev);
-    if (dev->watch)
-        watch_tell(dev, &(struct watch_event){.kind = WATCH_RESET});
+    device_was_reset(dev);
 }
 
 void device_reset(struct device *dev)

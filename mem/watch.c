@@ -173,6 +173,12 @@ void device_lint(struct device *dev, unsigned rule)
                    &(struct watch_event){.kind = WATCH_LINT, .index = rule, .text = dev->class->lints[rule]});
 }
 
+void device_was_reset(struct device *dev)
+{
+    if (dev->watch)
+        watch_tell(dev, &(struct watch_event){.kind = WATCH_RESET});
+}
+
 static void counts(FILE *out, const char *what, const char *const *names, const uint64_t *n)
 {
     for (unsigned i = 0; names && names[i]; i++)

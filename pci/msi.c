@@ -63,20 +63,20 @@ static void send(struct pci_device *pci, int route, unsigned vec)
     if (!pci_is_master(pci)) {
         pci->irq_dropped++;
         if (watched(pci))
-            pci_watch_irq(pci, vec, true, "dropped: bus master off");
+            pci_watch_irq(pci, vec, WATCH_IRQ_LOST, "dropped: bus master off");
         return;
     }
     pci->irq_sent++;
     irq_route_send(pci->dev.board->irqs, route);
     if (watched(pci))
-        pci_watch_irq(pci, vec, true, "%s vector %u", message_kind(pci), apic_vector(pci, vec));
+        pci_watch_irq(pci, vec, WATCH_IRQ_UP, "%s vector %u", message_kind(pci), apic_vector(pci, vec));
 }
 
 static void held(struct pci_device *pci, unsigned vec)
 {
     pci->irq_held++;
     if (watched(pci))
-        pci_watch_irq(pci, vec, true, "held: %s %u is masked", message_kind(pci), vec);
+        pci_watch_irq(pci, vec, WATCH_IRQ_HELD, "held: %s %u is masked", message_kind(pci), vec);
 }
 
 static void set_route(struct pci_device *pci, int route, uint64_t addr, uint32_t data)
@@ -135,7 +135,7 @@ static void msix_raise(struct pci_device *pci, unsigned vec)
     if (vec >= pci->n_msix) { /* a device lets its guest choose vectors, or none */
         pci->irq_dropped++;
         if (watched(pci))
-            pci_watch_irq(pci, vec, true, "dropped: MSI-X has no vector %u", vec);
+            pci_watch_irq(pci, vec, WATCH_IRQ_LOST, "dropped: MSI-X has no vector %u", vec);
         return;
     }
     if (msix_live(pci, vec)) {
@@ -229,8 +229,9 @@ static void intx_raise(struct pci_device *pci)
     pci->intx = true;
     pci_intx_update(pci);
     if (watched(pci) && pci->config[PCI_INTERRUPT_PIN])
-        pci_watch_irq(pci, 0, true, pci->line.level ? "INTx line %u%s" : "held: INTx is disabled",
-                      pci->line.gsi, was ? ", up already" : "");
+        pci_watch_irq(pci, 0, pci->line.level ? WATCH_IRQ_UP : WATCH_IRQ_HELD,
+                      pci->line.level ? "INTx line %u%s" : "held: INTx is disabled", pci->line.gsi,
+                      was ? ", up already" : "");
 }
 
 void pci_raise_anyway(struct pci_device *pci, unsigned vec)
@@ -267,7 +268,7 @@ void pci_lower(struct pci_device *pci)
     pci->intx = false;
     pci_intx_update(pci);
     if (watched(pci))
-        pci_watch_irq(pci, 0, false, was ? "INTx line %u down" : NULL, pci->line.gsi);
+        pci_watch_irq(pci, 0, WATCH_IRQ_DOWN, was ? "INTx line %u down" : NULL, pci->line.gsi);
 }
 
 void pci_spurious(struct pci_device *pci, bool on)

@@ -158,10 +158,14 @@ void pci_watch_msix(struct pci_device *pci, bool write, uint64_t offset, unsigne
     watch_tell(&pci->dev, &e);
 }
 
-void pci_watch_irq(struct pci_device *pci, unsigned vec, bool up, const char *fmt, ...)
+void pci_watch_irq(struct pci_device *pci, unsigned vec, enum watch_irq what, const char *fmt, ...)
 {
     char text[96];
-    struct watch_event e = {.kind = WATCH_IRQ, .write = up, .index = vec, .text = fmt ? text : NULL};
+    struct watch_event e = {.kind = WATCH_IRQ,
+                            .write = what != WATCH_IRQ_DOWN,
+                            .index = vec,
+                            .value = what,
+                            .text = fmt ? text : NULL};
     if (fmt) {
         va_list ap;
         va_start(ap, fmt);

@@ -46,7 +46,9 @@ struct machine_options {
     bool nodefaults;
     struct opt_list trace;
     const char *trace_file;
-    int loglevel; /* enum log_level */
+    bool lint;
+    uint32_t fail_on; /* set of 1 << enum gate_word */
+    int loglevel;     /* enum log_level */
     const char *dev;
     const char *hugetlbfs;
     const char *mem_file;

@@ -48,6 +48,7 @@ struct result {
     int status;       /* what the guest reported, or the signal's number; else unused */
     bool command;     /* set at start: a command was given, so a status is owed */
     bool panicked;    /* result_panic() was called */
+    char gate[384];   /* what the gate caught first (guest/gate.h); empty: nothing */
     uint64_t time_ms; /* exec to end */
     uint64_t boot_ms; /* exec to the guest's first sign of userspace, 0 if none */
     char detail[512]; /* one line, may be empty */
@@ -63,6 +64,10 @@ bool result_panic(struct result *r, const char *line);
 /* Ends the run: false when it was over before. detail may be NULL. Not thread-safe: the machine's end lock is
  * held. */
 bool result_end(struct result *r, enum end_reason reason, int status, const char *detail);
+
+/* What the gate caught: the first one is kept. And, at the very end, what follows from it: a run that ended well failed. */
+void result_caught(struct result *r, const char *sentence);
+void result_gate(struct result *r);
 
 /* vmlet's own exit status; for END_SIGNAL 128 + n (the caller then dies of the signal itself). */
 int result_status(const struct result *r);

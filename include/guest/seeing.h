@@ -18,8 +18,8 @@ struct machine_options;
 struct seeing;
 
 /* After the board is whole, before a vCPU runs. patience: ns that a FIFO's reader is waited for. NULL: a sentence in err. */
-struct seeing *seeing_new(struct board *board, const struct machine_options *options, uint64_t patience,
-                          char *err, size_t errlen);
+struct seeing *seeing_new(struct board *board, const struct machine_options *options, const struct gate *gate,
+                          uint64_t patience, char *err, size_t errlen);
 /* The vCPUs have ended; the loop, which it may run for `ns` at most, too: what is only known now (an interrupt that was never
  * acknowledged), and the trace's last lines. */
 void seeing_end(struct seeing *seeing, uint64_t ns);

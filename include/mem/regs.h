@@ -60,7 +60,8 @@ enum reg_flag {
     REG_PURE = 1 << 3, /* the read callback changes nothing: dumps may call it */
     REG_LOW =
         1
-        << 4, /* narrow accesses are of the low bytes: a write clears the others, at higher offsets is nothing */
+        << 4, /* narrow accesses: of the low bytes; a write clears the others, at higher offsets is nothing */
+    REG_DMA = 1 << 5, /* a write starts DMA: for --lint */
 };
 
 struct reg {

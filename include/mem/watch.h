@@ -46,6 +46,8 @@
 
 void device_drop(struct device *dev, unsigned reason);
 void device_lint(struct device *dev, unsigned rule);
+/* Called by device_reset(); by the device's code where its guest resets it in another way (CTRL.RST). */
+void device_was_reset(struct device *dev);
 
 /* `vmlet info NAME stats`, the device's part: counts that are not 0. Takes the lock. */
 void device_stats(struct device *dev, FILE *out);
@@ -65,6 +67,13 @@ enum watch_kind {
     WATCH_KINDS
 };
 #define WATCH_ALL ((1u << WATCH_KINDS) - 1)
+
+enum watch_irq { /* the value of a WATCH_IRQ */
+    WATCH_IRQ_DOWN,
+    WATCH_IRQ_UP,
+    WATCH_IRQ_HELD, /* masked: it may come later */
+    WATCH_IRQ_LOST,
+};
 
 struct watch_event {
     enum watch_kind kind;

@@ -18,6 +18,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "mem/watch.h"
+
 enum {
     PCI_CONFIG_SIZE = 256, /* a conventional function; reads beyond are all ones */
     PCI_CONFIG_SIZE_EXPRESS = 4096,
@@ -105,7 +107,7 @@ void pci_intx_update(struct pci_device *pci);
  * keeps a write away; a read's value may change. */
 bool pci_watch_config(struct pci_device *pci, bool write, unsigned reg, unsigned size, uint32_t *value);
 /* An interrupt: what became of vector vec. */
-void pci_watch_irq(struct pci_device *pci, unsigned vec, bool up, const char *fmt, ...)
+void pci_watch_irq(struct pci_device *pci, unsigned vec, enum watch_irq what, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 /* A write to, or read of, the MSI-X table. */
 void pci_watch_msix(struct pci_device *pci, bool write, uint64_t offset, unsigned size, uint64_t value);
