@@ -93,7 +93,9 @@ struct tcp_conn {
     uint32_t peek_at; /* SO_PEEK_OFF as the kernel has it */
     uint16_t mss;
     uint8_t snd_scale, rcv_scale;
-    uint8_t dupacks, retries;
+    uint8_t dupacks;
+    uint8_t retries;    /* without progress: the time-out doubles with each */
+    uint8_t unanswered; /* probes */
 
     /* From the guest. */
     uint32_t rcv_nxt, rcv_edge, rcv_acked; /* rcv_edge: end of the window as the guest knows it */

@@ -235,14 +235,14 @@ static bool take_ack(struct tcp_conn *c, const struct segment *s, uint64_t now)
         return false;
     }
     uint32_t wnd = s->wnd << c->snd_scale;
-    if (c->snd_una == c->snd_max)
-        c->retries = 0; /* an answer to probes */
+    c->unanswered = 0;
     if (news > 0)
         advance(c, s->ack, now);
     else if (!news && !s->len && !(s->flags & FIN) && c->snd_una != c->snd_max && wnd == c->snd_wnd)
         duplicate(c);
     int32_t age = seq_diff(c->snd_wl1, s->seq);
-    if (news >= 0 && (age < 0 || (!age && seq_diff(c->snd_wl2, s->ack) <= 0))) {
+    /* and, beyond the RFC, what acknowledges something new: else its edge would move by a window that is older */
+    if (news > 0 || (!news && (age < 0 || (!age && seq_diff(c->snd_wl2, s->ack) <= 0)))) {
         c->snd_wnd = wnd;
         c->snd_wl1 = s->seq;
         c->snd_wl2 = s->ack;

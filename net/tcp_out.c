@@ -144,6 +144,14 @@ static bool turn_reset(struct tcp_conn *c)
     return true;
 }
 
+/* RFC 6298, 5.5: twice as long after each try; the next ACK of something new ends that, as a connection on a bad wire would
+ * else wait a minute for each segment. */
+static uint64_t rto(const struct tcp_conn *c)
+{
+    uint64_t ns = c->rto << (c->retries < 16 ? c->retries : 16);
+    return ns < TCP_RTO_MAX ? ns : TCP_RTO_MAX;
+}
+
 /* What was just sent ends at `end`. */
 static void sent_up_to(struct tcp_conn *c, uint32_t end)
 {
@@ -154,13 +162,15 @@ static void sent_up_to(struct tcp_conn *c, uint32_t end)
             c->rtt_at = now;
             c->rtt_seq = end;
         }
+        if (c->snd_una == c->snd_max)
+            c->retries = 0; /* of probes, if any */
         c->snd_max = end;
     } else {
         c->t->counters[TCP_RETRANSMITS]++;
     }
     c->snd_nxt = end;
     if (c->rto_at == LOOP_NEVER)
-        c->rto_at = now + c->rto;
+        c->rto_at = now + rto(c);
 }
 
 static bool turn_syn(struct tcp_conn *c)
@@ -222,7 +232,14 @@ static bool give_back(struct tcp_conn *c, uint32_t least)
     return true;
 }
 
-/* Up to `want` bytes from sequence number `seq` on, at *data; 0 or more, or -errno. *end: there is nothing behind them,
+/* How many bytes from there on the buffer takes, which on an old kernel are behind all that are on their way. */
+static uint32_t in_buffer(const struct tcp_conn *c, uint32_t seq)
+{
+    uint32_t offset = c->flags & PEEK_OFF ? 0 : seq - c->head;
+    return offset < TCP_BUFFER ? TCP_BUFFER - offset : 0;
+}
+
+/* Up to `want` <= in_buffer() bytes from sequence number `seq` on, at *data; 0 or more, or -errno. *end: there is nothing behind them,
  * and never will be. */
 static ssize_t look(struct tcp_conn *c, uint32_t seq, uint32_t want, uint8_t **data, bool *end)
 {
@@ -240,10 +257,6 @@ static ssize_t look(struct tcp_conn *c, uint32_t seq, uint32_t want, uint8_t **d
         c->peek_at += n > 0 ? (uint32_t)n : 0;
         return n;
     }
-    if (offset >= TCP_BUFFER)
-        return -EAGAIN;
-    if (want > TCP_BUFFER - offset)
-        want = TCP_BUFFER - offset;
     ssize_t n = t->host->peek(t->cfg.host_ctx, c->fd, t->buffer, offset + want);
     if (n < 0)
         return n;
@@ -276,7 +289,7 @@ static bool turn_again(struct tcp_conn *c)
         if (!n && c->flags & FIN_OUT && c->fin_seq == c->snd_una && !send_fin(c, c->snd_una, NULL, 0))
             return false;
         c->t->counters[TCP_RETRANSMITS]++;
-        c->rto_at = c->t->now + c->rto;
+        c->rto_at = c->t->now + rto(c);
     }
     c->flags &= ~(uint32_t)SEND_AGAIN;
     return true;
@@ -300,7 +313,7 @@ static bool turn_data(struct tcp_conn *c)
     bool silly = want < decent && !(c->flags & SEND_SMALL);
     if (silly && flight)
         return true;
-    want = want < TCP_BUFFER ? want : TCP_BUFFER;
+    want = want < in_buffer(c, c->snd_nxt) ? want : in_buffer(c, c->snd_nxt);
     if (want > c->mss)
         want -= want % c->mss;
 
@@ -356,10 +369,10 @@ static void rearm(struct tcp_conn *c)
         /* Nothing runs, and no ACK is to come that would go on with it: the window is closed, or too small. */
         bool stuck = c->snd_una != c->snd_max || (c->flags & READABLE && !c->work_pprev);
         if (stuck && c->rto_at == LOOP_NEVER)
-            due = c->rto_at = c->t->now + c->rto;
+            due = c->rto_at = c->t->now + rto(c);
         uint64_t keepalive = c->heard_at + TCP_KEEPALIVE;
-        if (c->rto_at == LOOP_NEVER && c->retries)
-            keepalive += c->retries * TCP_KEEPALIVE_PROBE;
+        if (c->rto_at == LOOP_NEVER)
+            keepalive += c->unanswered * TCP_KEEPALIVE_PROBE;
         due = keepalive < due ? keepalive : due;
     }
     if (due < c->timer_at) {
@@ -374,28 +387,29 @@ static void timed_out(struct tcp_conn *c)
     bool syn = !(c->flags & SYN_ACKED);
     c->rto_at = LOOP_NEVER;
     if (c->t->busy) { /* a card without room, or a guest that is paused, is no reason to give up */
-        c->rto_at = tcp_now(c->t) + c->rto;
+        c->rto_at = tcp_now(c->t) + rto(c);
         return;
     }
-    if (++c->retries > (syn ? TCP_SYN_RETRIES : TCP_RETRIES)) {
+    bool probe = !syn && c->snd_max == c->snd_una; /* answered, it may go on for ever */
+    c->retries += c->retries < UINT8_MAX;
+    if ((probe ? ++c->unanswered : c->retries) > (syn ? TCP_SYN_RETRIES : TCP_RETRIES)) {
         conn_abort(c);
         return;
     }
-    c->rto = c->rto > TCP_RTO_MAX / 2 ? TCP_RTO_MAX : c->rto * 2;
     c->rtt_at = 0;
     if (syn) {
         c->flags |= SEND_SYN;
         return;
     }
     c->flags |= SEND_SMALL;
-    if (c->snd_max != c->snd_una) {
+    if (!probe) {
         c->snd_nxt = c->snd_una;
         c->recover = c->snd_max;
         c->cwnd = c->mss;
         c->flags &= ~(uint32_t)(RECOVERY | SEND_AGAIN);
         c->flags |= READABLE;
     }
-    if (c->snd_max == c->snd_una || !c->snd_wnd)
+    if (probe || !c->snd_wnd)
         c->flags |= SEND_PROBE;
 }
 
@@ -419,9 +433,9 @@ void conn_timer(void *arg)
     if (now >= c->rto_at) {
         timed_out(c);
     } else if (c->rto_at == LOOP_NEVER && conn_established(c) &&
-               now - c->heard_at >= TCP_KEEPALIVE + c->retries * TCP_KEEPALIVE_PROBE) {
+               now - c->heard_at >= TCP_KEEPALIVE + c->unanswered * TCP_KEEPALIVE_PROBE) {
         /* RFC 1122, 4.2.3.6 */
-        if (c->retries++ == TCP_PROBES)
+        if (c->unanswered++ == TCP_PROBES)
             conn_abort(c);
         else
             c->flags |= SEND_PROBE;
