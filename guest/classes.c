@@ -6,6 +6,7 @@
 #include "devices/ivshmem.h"
 #include "devices/platform.h"
 #include "devices/testdev.h"
+#include "virtio/net.h"
 #include "virtio/rng.h"
 
 const struct device_class *const device_classes[] = {
@@ -19,6 +20,6 @@ const struct device_class *const device_classes[] = {
     &debugexit_class,   /* port 0xf4 */
     &rng_class,         /* PCI 1af4:1044 */
     &rtc_class,         /* in every machine: named for its options */
-    &rng_class,         /* PCI 1af4:1044 */
+    &virtio_net_class,  /* PCI 1af4:1041 */
     NULL,
 };

@@ -2,6 +2,8 @@
 /* The words of `-n`: see include/guest/netopt.h. Two tables: what the keys are, and for which modes. */
 #include "guest/netopt.h"
 
+#include "net/ether.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -149,7 +151,7 @@ const char *netopt_parse_one(const char *text, struct net_options *o, bool *abse
         o->mode = NET_NONE;
     if ((error = refuse_strangers(text, o)) || (error = check_mode(text, o)))
         return error;
-    if (o->guest_mac && !(o->has_mac = netopt_mac(o->guest_mac, o->mac)))
+    if (o->guest_mac && !(o->has_mac = ether_address(o->guest_mac, o->mac)))
         return opts_say(
             "--network %s: guest_mac=%s is no card's address (six bytes such as 02:00:00:00:00:01, the "
             "first one even)",
@@ -177,27 +179,6 @@ const char *netopt_parse(const struct opt_list *texts, struct net_options **card
     if (*n > NET_CARDS_MAX)
         return opts_say("--network: %u cards, and a guest has at most %d", *n, NET_CARDS_MAX);
     return NULL;
-}
-
-bool netopt_mac(const char *text, uint8_t mac[6])
-{
-    bool zero = true;
-    for (unsigned i = 0; i < 6; i++) {
-        static const char digits[] = "0123456789abcdef0123456789ABCDEF";
-        unsigned byte = 0;
-        for (unsigned k = 0; k < 2; k++) {
-            const char *at = *text ? strchr(digits, *text++) : NULL;
-            if (!at)
-                return false;
-            byte = byte << 4 | ((unsigned)(at - digits) & 15);
-        }
-        mac[i] = (uint8_t)byte;
-        zero &= !byte;
-        if (*text != (i < 5 ? ':' : 0))
-            return false;
-        text += i < 5;
-    }
-    return !zero && !(mac[0] & 1);
 }
 
 void netopt_mac_of(const char *guest, unsigned index, uint8_t mac[6])

@@ -13,14 +13,16 @@
 #include "mem/device.h"
 #include "net/hub.h"
 #include "net/pcap.h"
+#include "virtio/net.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 static const struct model models[] = {
-    {"e1000",     &e1000_class, e1000_port, e1000_set_link},
-    {0},
+    {"virtio-net",     &virtio_net_class, virtio_net_port, virtio_net_set_link},
+    {"e1000", &e1000_class, e1000_port, e1000_set_link},
+    {0               },
 };
 
 /* ---- set-up */

@@ -63,9 +63,6 @@ const char *netopt_parse(const struct opt_list *texts, struct net_options **card
 const char *netopt_parse_one(const char *text, struct net_options *o, bool *absent)
     __attribute__((warn_unused_result));
 
-/* Six bytes with colons, not a group's address nor all zero. */
-bool netopt_mac(const char *text, uint8_t mac[6]) __attribute__((warn_unused_result));
-
 /* The address of a card that was given none: locally administered, from the guest's name and the card's index, so that a
  * guest has the same ones each time and two guests on a wire have not. */
 void netopt_mac_of(const char *guest, unsigned index, uint8_t mac[6]);

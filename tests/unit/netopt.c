@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* The words of -n: what is taken, and what is refused with a sentence that says why. */
 #include "guest/netopt.h"
+#include "net/ether.h"
 #include "test.h"
 
 static struct net_options one;
@@ -100,7 +101,7 @@ TEST(netopt_addresses_that_are_none_are_refused)
                                       "2:0:0:0:0:1"};
     uint8_t mac[6];
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        CHECK(!netopt_mac(bad[i], mac));
+        CHECK(!ether_address(bad[i], mac));
     CHECK(parse("guest_mac=01:00:00:00:00:01") && strstr(parse("guest_mac=01:00:00:00:00:01"), "no card's"));
 }
 

@@ -14,6 +14,7 @@
 #include "test.h"
 
 #include "kvm/host/log.h"
+#include "net/port.h"
 #include "pci_board.h"
 
 enum {
@@ -77,6 +78,7 @@ static struct {
     bool event_idx;
 } vd;
 
+static struct net vd_net; /* for cards */
 static uint64_t vd_now_ns;
 static inline uint64_t vd_now(void *ctx)
 {
@@ -131,6 +133,8 @@ static inline struct device *vdev_new(const struct device_class *class, const ch
     machine_new();
     loop_free(m->board.loop);
     m->board.loop = loop_new(&vd_clock);
+    net_init(&vd_net, m->board.loop);
+    m->board.net = &vd_net;
     vd.pci = (struct pci_device *)device_new(&m->board, class, NULL, options, m->err, sizeof m->err);
     if (!vd.pci)
         printf("%s\n", m->err);

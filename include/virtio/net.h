@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * virtio-net: a card whose port (net/port.h) is its cable.
+ *
+ *   guest -> port   A frame is sent from the guest's own memory, with what it still needs (checksum, segments) in
+ *                   port_meta. A peer that is BUSY leaves it in the queue; ready() goes on there.
+ *   port -> guest   What the driver's features allow comes as it is (port_accept()), the rest is finished by the port. A frame
+ *                   takes one buffer, or with MRG_RXBUF as many as it needs; without enough of them the peer is told BUSY and
+ *                   asked again when the driver has added some. Interrupts wait for the end of the loop's pass.
+ *
+ * Never more than the driver gave: a frame that does not fit into the buffer it gets (without MRG_RXBUF) is dropped and
+ * counted. So is one for which the driver's queue is too short altogether: known by no buffer being added for
+ * VIRTIO_NET_PATIENCE although some are there, since it would block the cable for ever.
+ *
+ * While no driver runs the card takes every frame and drops it, as a card does that is not up.
+ *
+ * Filters (control queue): after reset everything is received, until the driver says otherwise; more addresses than fit
+ * into a table mean all of that kind. Several queue pairs (queues=): received frames follow the pair on which the flow was
+ * last sent.
+ *
+ * Lock: the device's; all but set-up on the loop. Source: virtio 1.2, 5.1.
+ */
+#ifndef VIRTIO_NET_H
+#define VIRTIO_NET_H
+
+#include <stdbool.h>
+
+struct device;
+struct device_class;
+struct port;
+
+#define VIRTIO_NET_PATIENCE UINT64_C(100000000) /* ns */
+
+extern const struct device_class virtio_net_class;
+
+struct port *virtio_net_port(struct device *dev);
+/* The cable is in or out: the driver is told, and asked to announce its addresses. Loop thread, no lock held. */
+void virtio_net_set_link(struct device *dev, bool up);
+
+#endif

@@ -1,0 +1,662 @@
+// SPDX-License-Identifier: MIT
+/* virtio-net between a driver written from the specification and a port that the test holds the other end of. */
+#include "virtio/net.h"
+#include "virtio_board.h"
+
+#include "net/offload.h"
+
+enum {
+    RX = 0,
+    TX = 1,
+    CTRL = 2,
+    HEADER = 12,
+
+    NF_CSUM = 0,
+    NF_GUEST_CSUM = 1,
+    NF_CTRL_OFFLOADS = 2,
+    NF_GUEST_TSO4 = 7,
+    NF_GUEST_TSO6 = 8,
+    NF_GUEST_ECN = 9,
+    NF_HOST_TSO4 = 11,
+    NF_MRG = 15,
+    NF_STATUS = 16,
+    NF_CTRL = 17,
+    NF_CTRL_RX = 18,
+    NF_CTRL_VLAN = 19,
+    NF_ANNOUNCE = 21,
+    NF_MQ = 22,
+    NF_MAC_ADDR = 23,
+};
+
+/* The other end of the cable. */
+static struct {
+    struct port port;
+    unsigned n, room, readies;
+    size_t len;
+    uint8_t frame[PORT_FRAME_MAX];
+    struct port_meta meta;
+} host;
+
+static enum port_result host_receive(struct port *port, const struct iovec *iov, int n,
+                                     const struct port_meta *meta)
+{
+    (void)port;
+    if (!host.room)
+        return PORT_BUSY;
+    host.room--;
+    host.n++;
+    host.meta = *meta;
+    host.len = 0;
+    for (int i = 0; i < n; i++) {
+        memcpy(host.frame + host.len, iov[i].iov_base, iov[i].iov_len);
+        host.len += iov[i].iov_len;
+    }
+    return PORT_SENT;
+}
+static void host_ready(struct port *port)
+{
+    (void)port;
+    host.readies++;
+}
+static const struct port_ops host_ops = {host_receive, host_ready};
+
+static void enter(void *dev)
+{
+    device_enter(dev);
+}
+static void leave(void *dev)
+{
+    lock_drop(&((struct device *)dev)->lock);
+}
+
+static struct device *card(const char *options)
+{
+    struct device *dev = vdev_new(&virtio_net_class, options);
+    free(host.port.ring); /* of the test before */
+    memset(&host, 0, sizeof host);
+    host.room = 1u << 30;
+    CHECK(port_init(&host.port, &vd_net, "host", &host_ops));
+    port_guard(virtio_net_port(dev), enter, leave, dev);
+    port_connect(virtio_net_port(dev), &host.port);
+    return dev;
+}
+
+/* A frame of the host's with this address, byte i of it is i; its last byte is `mark`. */
+static enum port_result to_guest(uint8_t first, size_t len, uint8_t mark, const struct port_meta *meta)
+{
+    static const struct port_meta none;
+    static uint8_t frame[PORT_FRAME_MAX];
+    for (size_t i = 0; i < len; i++)
+        frame[i] = (uint8_t)i;
+    memset(frame, first, 6);
+    frame[12] = 0x88, frame[13] = 0xb5;
+    frame[len - 1] = mark;
+    struct iovec iov[2] = {
+        {frame,      20      },
+        {frame + 20, len - 20}
+    };
+    enum port_result r = port_send(&host.port, iov, 2, meta ? meta : &none);
+    vd_run();
+    return r;
+}
+
+/* A frame of the guest's: header at VQ_BUFFERS, then the bytes, in two descriptors. */
+static void from_guest(unsigned queue, unsigned head, size_t len, uint8_t mark)
+{
+    g_fill(VQ_BUFFERS, 0, HEADER);
+    for (size_t i = 0; i < len; i++)
+        g_write(VQ_BUFFERS + HEADER + i, i < 6 ? 2 : (uint8_t)i, 1);
+    g_write(VQ_BUFFERS + HEADER + len - 1, mark, 1);
+    vq_add(queue,
+           (struct vq_buf[]){
+               {VQ_BUFFERS,          HEADER,        0},
+               {VQ_BUFFERS + HEADER, (uint32_t)len, 0}
+    },
+           2, head);
+    vq_kick(queue);
+}
+
+static uint8_t control(unsigned class, unsigned command, const void *data, unsigned len)
+{
+    uint32_t id, used;
+    g_write(VQ_BUFFERS, class, 1);
+    g_write(VQ_BUFFERS + 1, command, 1);
+    for (unsigned i = 0; i < len; i++)
+        g_write(VQ_BUFFERS + 2 + i, ((const uint8_t *)data)[i], 1);
+    g_write(VQ_BUFFERS + 8192, 0x77, 1);
+    vq_add(CTRL,
+           (struct vq_buf[]){
+               {VQ_BUFFERS,        2 + len, 0      },
+               {VQ_BUFFERS + 8192, 1,       F_WRITE}
+    },
+           2, 0);
+    vq_kick(CTRL);
+    CHECK(vq_used(CTRL, &id, &used));
+    CHECK_EQ(used, 1);
+    return (uint8_t)g_read(VQ_BUFFERS + 8192, 1);
+}
+
+/* Receive buffers of this size, heads 0 … n - 1, a page apart. */
+static void rx_buffers(unsigned first, unsigned n, uint32_t size)
+{
+    for (unsigned i = first; i < first + n; i++)
+        vq_add(RX,
+               (struct vq_buf[]){
+                   {VQ_BUFFERS + 0x10000 + 0x800 * i, size, F_WRITE}
+        },
+               1, i);
+    vq_kick(RX);
+}
+#define RX_AT(i) (VQ_BUFFERS + 0x10000 + 0x800 * (i))
+
+TEST(vnet_configuration)
+{
+    card("mac=02:00:00:00:00:09");
+    CHECK_EQ(cf8(0, vd.pci->devfn, 0, 4), 0x10411af4);
+    CHECK_EQ(c_read(C_NUMQ, 2), 3);
+    for (unsigned i = 0; i < 6; i++)
+        CHECK_EQ(g_read(vd.cap[CAP_DEVICE] + i, 1), i == 0 ? 2 : i == 5 ? 9 : 0);
+    CHECK_EQ(g_read(vd.cap[CAP_DEVICE] + 6, 2), 1);
+}
+
+TEST(vnet_sends_from_guest_memory)
+{
+    uint32_t id, len;
+    card(NULL);
+    vdev_start(F_VERSION_1);
+    from_guest(TX, 0, 60, 0xaa);
+    CHECK_EQ(host.n, 1);
+    CHECK_EQ(host.len, 60);
+    CHECK_EQ(host.frame[59], 0xaa);
+    CHECK_EQ(host.frame[30], 30);
+    CHECK(vq_used(TX, &id, &len) && id == 0 && len == 0);
+}
+
+TEST(vnet_a_busy_peer_gets_every_frame_in_order)
+{
+    uint32_t id, len;
+    struct device *dev = card(NULL);
+    vdev_start(F_VERSION_1);
+    host.room = 1;
+    from_guest(TX, 0, 60, 1);
+    from_guest(TX, 2, 60, 2); /* the same bytes in memory: what is sent later is what stands there then */
+    CHECK_EQ(host.n, 1);
+    CHECK(vq_used(TX, &id, &len) && !vq_used(TX, &id, &len));
+    host.room = 5;
+    port_ready(&host.port);
+    vd_run();
+    CHECK_EQ(host.n, 2);
+    CHECK_EQ(host.frame[59], 2);
+    CHECK(vq_used(TX, &id, &len) && id == 2);
+    (void)dev;
+}
+
+TEST(vnet_segmentation_travels_with_the_frame)
+{
+    card(NULL);
+    port_accept(&host.port, PORT_ACCEPT_ALL);
+    vdev_start(F_VERSION_1 | F_BIT(NF_CSUM) | F_BIT(NF_HOST_TSO4));
+    static const uint8_t header[HEADER] = {1, 1, 54, 0, 0xb4, 5, 34, 0, 16, 0};
+    for (unsigned i = 0; i < HEADER; i++)
+        g_write(VQ_BUFFERS + i, header[i], 1);
+    g_fill(VQ_BUFFERS + HEADER, 7, 4000);
+    vq_add(TX,
+           (struct vq_buf[]){
+               {VQ_BUFFERS, HEADER + 4000, 0}
+    },
+           1, 0);
+    vq_kick(TX);
+    CHECK_EQ(host.n, 1);
+    CHECK_EQ(host.len, 4000);
+    CHECK_EQ(host.meta.gso_type, PORT_GSO_TCPV4);
+    CHECK_EQ(host.meta.gso_size, 1460);
+    CHECK_EQ(host.meta.csum_start, 34);
+    CHECK_EQ(host.meta.flags, PORT_NEEDS_CSUM);
+}
+
+TEST(vnet_receives_into_one_buffer)
+{
+    uint32_t id, len;
+    card(NULL);
+    vdev_start(F_VERSION_1);
+    rx_buffers(0, 4, 1526);
+    CHECK_EQ(to_guest(2, 100, 0x5a, NULL), PORT_SENT);
+    CHECK(vq_used(RX, &id, &len));
+    CHECK_EQ(len, 112);
+    CHECK_EQ(g_read(RX_AT(0) + 10, 2), 1); /* num_buffers */
+    CHECK_EQ(g_read(RX_AT(0) + HEADER + 30, 1), 30);
+    CHECK_EQ(g_read(RX_AT(0) + HEADER + 99, 1), 0x5a);
+    CHECK(vd_line());
+}
+
+TEST(vnet_merges_buffers)
+{
+    uint32_t id, len;
+    card(NULL);
+    vdev_start(F_VERSION_1 | F_BIT(NF_MRG));
+    rx_buffers(0, 8, 500);
+    CHECK_EQ(to_guest(2, 1400, 0x5a, NULL), PORT_SENT);
+    CHECK(vq_used(RX, &id, &len) && id == 0 && len == 500);
+    CHECK(vq_used(RX, &id, &len) && id == 1 && len == 500);
+    CHECK(vq_used(RX, &id, &len) && id == 2 && len == 412);
+    CHECK(!vq_used(RX, &id, &len));
+    CHECK_EQ(g_read(RX_AT(0) + 10, 2), 3);
+    CHECK_EQ(g_read(RX_AT(1), 1), (500 - HEADER) & 0xff);
+    CHECK_EQ(g_read(RX_AT(2) + 411, 1), 0x5a);
+}
+
+TEST(vnet_without_buffers_the_peer_waits)
+{
+    uint32_t id, len;
+    card(NULL);
+    vdev_start(F_VERSION_1 | F_BIT(NF_MRG));
+    CHECK_EQ(to_guest(2, 100, 1, NULL), PORT_BUSY);
+    CHECK_EQ(host.readies, 0);
+    rx_buffers(0, 1, 1500);
+    CHECK_EQ(host.readies, 1);
+    CHECK_EQ(to_guest(2, 100, 2, NULL), PORT_SENT);
+    CHECK(vq_used(RX, &id, &len));
+    CHECK_EQ(g_read(RX_AT(0) + HEADER + 99, 1), 2);
+    CHECK_EQ(to_guest(2, 100, 3, NULL), PORT_BUSY);
+    rx_buffers(1, 1, 1500);
+    CHECK_EQ(host.readies, 2);
+}
+
+/* A frame larger than all the driver has does not block the cable for ever. */
+TEST(vnet_a_queue_too_short_for_a_frame)
+{
+    uint32_t id, len;
+    card(NULL);
+    vdev_start(F_VERSION_1 | F_BIT(NF_MRG));
+    rx_buffers(0, 2, 200);
+    CHECK_EQ(to_guest(2, 1000, 1, NULL), PORT_BUSY);
+    CHECK(!vq_used(RX, &id, &len));
+    vd_now_ns += VIRTIO_NET_PATIENCE - 1;
+    vd_run();
+    CHECK_EQ(host.readies, 0);
+    vd_now_ns += 1;
+    vd_run();
+    CHECK_EQ(host.readies, 1);
+    CHECK_EQ(to_guest(2, 1000, 1, NULL), PORT_SENT); /* dropped */
+    CHECK(!vq_used(RX, &id, &len));
+    CHECK_EQ(host.port.drops[PORT_DROP_RECEIVER], 1);
+    CHECK_EQ(to_guest(2, 100, 9, NULL), PORT_SENT);
+    CHECK(vq_used(RX, &id, &len) && len == 112);
+}
+
+TEST(vnet_a_small_buffer_drops_without_merging)
+{
+    uint32_t id, len;
+    card(NULL);
+    vdev_start(F_VERSION_1);
+    rx_buffers(0, 2, 100);
+    CHECK_EQ(to_guest(2, 200, 1, NULL), PORT_SENT);
+    CHECK(!vq_used(RX, &id, &len));
+    CHECK_EQ(host.port.drops[PORT_DROP_RECEIVER], 1);
+    CHECK_EQ(to_guest(2, 60, 1, NULL), PORT_SENT);
+    CHECK(vq_used(RX, &id, &len) && id == 0);
+}
+
+TEST(vnet_no_driver_no_network)
+{
+    card(NULL);
+    CHECK_EQ(to_guest(2, 100, 1, NULL), PORT_SENT);
+    CHECK_EQ(host.port.drops[PORT_DROP_RECEIVER], 1);
+    vdev_start(F_VERSION_1);
+    CHECK_EQ(to_guest(2, 100, 1, NULL), PORT_BUSY);
+    c_write(C_STATUS, 0, 1); /* reset lets go of who waits */
+    vd_run();
+    CHECK_EQ(host.readies, 1);
+    CHECK_EQ(to_guest(2, 100, 1, NULL), PORT_SENT);
+}
+
+/* What the driver negotiated decides what comes unfinished. */
+TEST(vnet_offers_the_port_what_was_negotiated)
+{
+    struct device *dev = card(NULL);
+    struct port *port = virtio_net_port(dev);
+    CHECK_EQ(port->accepts, 0);
+    vdev_start(F_VERSION_1 | F_BIT(NF_GUEST_CSUM) | F_BIT(NF_GUEST_TSO4) | F_BIT(NF_CTRL) |
+               F_BIT(NF_CTRL_OFFLOADS) | F_BIT(NF_MRG));
+    CHECK_EQ(port->accepts, PORT_ACCEPT_CSUM | PORT_ACCEPT_TSO4);
+    uint64_t want = F_BIT(NF_GUEST_CSUM);
+    CHECK_EQ(control(5, 0, &want, 8), 0);
+    CHECK_EQ(port->accepts, PORT_ACCEPT_CSUM);
+    want = F_BIT(NF_GUEST_TSO6); /* was not negotiated */
+    CHECK_EQ(control(5, 0, &want, 8), 1);
+    CHECK_EQ(port->accepts, PORT_ACCEPT_CSUM);
+    struct port_meta meta = {.flags = PORT_NEEDS_CSUM, .csum_start = 20, .csum_offset = 6};
+    uint32_t id, len;
+    rx_buffers(0, 4, 1500);
+    CHECK_EQ(to_guest(2, 100, 1, &meta), PORT_SENT);
+    CHECK(vq_used(RX, &id, &len));
+    CHECK_EQ(g_read(RX_AT(0), 1), PORT_NEEDS_CSUM);
+    CHECK_EQ(g_read(RX_AT(0) + 6, 2), 20);
+    CHECK_EQ(g_read(RX_AT(0) + 8, 2), 6);
+    c_write(C_STATUS, 0, 1);
+    vd_run();
+    CHECK_EQ(port->accepts, 0);
+}
+
+/* 5.1.3.1 */
+TEST(vnet_features_that_need_others)
+{
+    static const uint64_t bad[] = {
+        F_BIT(NF_GUEST_TSO4),    F_BIT(NF_HOST_TSO4), F_BIT(NF_CTRL_RX),
+        F_BIT(NF_ANNOUNCE),      F_BIT(NF_MAC_ADDR),  F_BIT(NF_GUEST_ECN) | F_BIT(NF_GUEST_CSUM),
+        F_BIT(NF_CTRL_OFFLOADS), F_BIT(NF_CTRL_VLAN),
+    };
+    card(NULL);
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        vdev_negotiate(F_VERSION_1 | bad[i]);
+        CHECK(!(vd_status() & ST_FEATURES_OK));
+    }
+    vdev_negotiate(F_VERSION_1 | F_BIT(NF_GUEST_ECN) | F_BIT(NF_GUEST_TSO6) | F_BIT(NF_GUEST_CSUM));
+    CHECK(vd_status() & ST_FEATURES_OK);
+}
+
+#define CTRL_FEATURES                                                                                        \
+    (F_VERSION_1 | F_BIT(NF_CTRL) | F_BIT(NF_CTRL_RX) | F_BIT(NF_CTRL_VLAN) | F_BIT(NF_MAC_ADDR) |           \
+     F_BIT(NF_MRG))
+
+/* How many of the frames with these first bytes come through. */
+static unsigned received(const uint8_t *firsts, unsigned n)
+{
+    uint32_t id, len;
+    unsigned got = 0;
+    for (unsigned i = 0; i < n; i++)
+        CHECK_EQ(to_guest(firsts[i], 100, 1, NULL), PORT_SENT);
+    while (vq_used(RX, &id, &len))
+        got++;
+    return got;
+}
+
+TEST(vnet_filters)
+{
+    static const uint8_t kinds[] = {0xff, 0x01, 0x04, 0x02}; /* everybody, a group, a stranger, us */
+    uint8_t off = 0, on = 1, ours[6] = {2, 2, 2, 2, 2, 2};
+    card(NULL);
+    vdev_start(CTRL_FEATURES);
+    rx_buffers(0, 60, 500);
+    CHECK_EQ(received(kinds, 4), 4); /* everything, until told otherwise */
+    CHECK_EQ(control(0, 0, &off, 1), 0);
+    CHECK_EQ(received(kinds, 4), 1); /* the broadcast */
+    CHECK_EQ(control(1, 1, ours, 6), 0);
+    CHECK_EQ(received(kinds, 4), 2);
+    CHECK_EQ(g_read(vd.cap[CAP_DEVICE], 1), 2);
+    CHECK_EQ(control(0, 1, &on, 1), 0);
+    CHECK_EQ(received(kinds, 4), 3);
+    CHECK_EQ(control(0, 1, &off, 1), 0);
+    struct __attribute__((packed)) {
+        uint32_t n_uni;
+        uint8_t uni[6];
+        uint32_t n_multi;
+        uint8_t multi[6];
+    } table = {
+        1, {4, 4, 4, 4, 4, 4},
+         1, {1, 1, 1, 1, 1, 1}
+    };
+    CHECK_EQ(control(1, 0, &table, sizeof table), 0);
+    CHECK_EQ(received(kinds, 4), 4);
+    table.n_uni = table.n_multi = 0;
+    CHECK_EQ(control(1, 0, &table, sizeof table), 1); /* lengths that do not add up change nothing */
+    CHECK_EQ(received(kinds, 4), 4);
+    CHECK_EQ(control(0, 2, &on, 1), 1); /* RX_EXTRA was not negotiated */
+}
+
+TEST(vnet_a_full_table_means_all)
+{
+    static const uint8_t kinds[] = {0x01, 0x04};
+    static uint8_t table[8 + 65 * 6];
+    uint8_t off = 0;
+    card(NULL);
+    vdev_start(CTRL_FEATURES);
+    rx_buffers(0, 20, 500);
+    CHECK_EQ(control(0, 0, &off, 1), 0);
+    memset(table, 0, sizeof table);
+    table[4] = 65; /* no unicast, 65 groups */
+    CHECK_EQ(control(1, 0, table, sizeof table), 0);
+    CHECK_EQ(received(kinds, 2), 1);
+}
+
+TEST(vnet_vlan_filter)
+{
+    uint8_t frame[64] = {[12] = 0x81, [14] = 0x10, [15] = 0x05}, off = 0, ours[6] = {0};
+    uint16_t id = 0x005, wrong = 4096;
+    uint32_t head, len;
+    static const struct port_meta none;
+    struct iovec iov = {frame, sizeof frame};
+    ours[0] = frame[0] = 2;
+    card(NULL);
+    vdev_start(CTRL_FEATURES);
+    rx_buffers(0, 20, 500);
+    CHECK_EQ(control(0, 0, &off, 1), 0);
+    CHECK_EQ(control(1, 1, ours, 6), 0);
+    CHECK_EQ(port_send(&host.port, &iov, 1, &none), PORT_SENT);
+    vd_run();
+    CHECK(!vq_used(RX, &head, &len));
+    CHECK_EQ(control(2, 0, &id, 2), 0);
+    CHECK_EQ(port_send(&host.port, &iov, 1, &none), PORT_SENT); /* the priority bits do not count */
+    vd_run();
+    CHECK(vq_used(RX, &head, &len));
+    CHECK_EQ(control(2, 1, &id, 2), 0);
+    CHECK_EQ(port_send(&host.port, &iov, 1, &none), PORT_SENT);
+    vd_run();
+    CHECK(!vq_used(RX, &head, &len));
+    CHECK_EQ(control(2, 0, &wrong, 2), 1);
+}
+
+TEST(vnet_link_and_announcement)
+{
+    struct device *dev = card(NULL);
+    vdev_start(F_VERSION_1 | F_BIT(NF_STATUS) | F_BIT(NF_CTRL) | F_BIT(NF_ANNOUNCE));
+    virtio_net_set_link(dev, false);
+    CHECK_EQ(g_read(vd.cap[CAP_DEVICE] + 6, 2), 0);
+    CHECK_EQ(g_read(vd.cap[CAP_ISR], 1), 2);
+    virtio_net_set_link(dev, true);
+    CHECK_EQ(g_read(vd.cap[CAP_DEVICE] + 6, 2), 3);
+    CHECK_EQ(control(3, 0, NULL, 0), 0);
+    CHECK_EQ(g_read(vd.cap[CAP_DEVICE] + 6, 2), 1);
+}
+
+TEST(vnet_commands_that_are_none)
+{
+    uint32_t id, len;
+    uint8_t zero[16] = {0};
+    card(NULL);
+    vdev_start(CTRL_FEATURES);
+    CHECK_EQ(control(9, 0, zero, 4), 1);
+    CHECK_EQ(control(0, 9, zero, 1), 1);
+    CHECK_EQ(control(0, 0, zero, 2), 1);
+    CHECK_EQ(control(0, 0, NULL, 0), 1);
+    CHECK_EQ(control(1, 1, zero, 5), 1);
+    CHECK_EQ(control(4, 0, zero, 2), 1);
+    uint32_t endless[2] = {0xffffffff, 0xffffffff};
+    CHECK_EQ(control(1, 0, endless, 8), 1);
+    vq_add(CTRL,
+           (struct vq_buf[]){
+               {VQ_BUFFERS, 1, 0}
+    },
+           1, 0);
+    vq_kick(CTRL);
+    CHECK(vq_used(CTRL, &id, &len) && len == 0);
+}
+
+TEST(vnet_chains_that_are_no_frames)
+{
+    uint32_t id, len;
+    card(NULL);
+    vdev_start(F_VERSION_1);
+    vq_add(TX,
+           (struct vq_buf[]){
+               {VQ_BUFFERS, HEADER - 1, 0}
+    },
+           1, 0);
+    vq_add(TX,
+           (struct vq_buf[]){
+               {VQ_BUFFERS,        HEADER + 60, 0      },
+               {VQ_BUFFERS + 4096, 10,          F_WRITE}
+    },
+           2, 1);
+    vq_add(TX,
+           (struct vq_buf[]){
+               {VQ_BUFFERS, HEADER, 0}
+    },
+           1, 3);
+    vq_add(TX,
+           (struct vq_buf[]){
+               {VQ_BUFFERS, 70000, 0}
+    },
+           1, 4);
+    vq_kick(TX);
+    for (unsigned i = 0; i < 4; i++)
+        CHECK(vq_used(TX, &id, &len) && len == 0);
+    CHECK_EQ(host.n, 0);
+    CHECK(!(vd_status() & ST_NEEDS_RESET));
+    from_guest(TX, 5, 60, 1);
+    CHECK_EQ(host.n, 1);
+}
+
+/* Received frames follow the pair on which their flow was last sent; the control queue is where 5.1.2 says. */
+TEST(vnet_pairs)
+{
+    uint32_t id, len;
+    uint16_t two = 2, five = 5;
+    card("queues=4");
+    CHECK_EQ(c_read(C_NUMQ, 2), 9);
+    CHECK_EQ(g_read(vd.cap[CAP_DEVICE] + 8, 2), 4);
+    vdev_start_sized(F_VERSION_1 | F_BIT(NF_CTRL) | F_BIT(NF_MAC_ADDR), 64);
+    uint8_t mac[6] = {2, 0, 0, 0, 0, 5};
+    CHECK_EQ(control(1, 1, mac, 6), 0); /* without MQ: queue 2 */
+
+    vdev_negotiate(F_VERSION_1 | F_BIT(NF_CTRL) | F_BIT(NF_MQ));
+    for (unsigned i = 0; i < 4; i++) {
+        vq_place(i, 64);
+        vq_program(i);
+        c_write(C_ENABLE, 1, 2);
+    }
+    vq_place(7, 64); /* rings of our queue 7, as the device's queue 8 */
+    c_write(C_SELECT, 8, 2);
+    vd.q[7].size = 64;
+    c_write(C_SIZE, 64, 2);
+    c_write(C_DESC, vd.q[7].desc, 8);
+    c_write(C_AVAIL, vd.q[7].avail, 8);
+    c_write(C_USED, vd.q[7].used, 8);
+    c_write(C_ENABLE, 1, 2);
+    vdev_driver_ok();
+    vd_run();
+    for (unsigned pass = 0; pass < 2; pass++) {
+        uint16_t n = pass ? two : five;
+        g_write(VQ_BUFFERS, 4, 2);
+        g_write(VQ_BUFFERS + 2, n, 2);
+        vq_add(7,
+               (struct vq_buf[]){
+                   {VQ_BUFFERS,        4, 0      },
+                   {VQ_BUFFERS + 8192, 1, F_WRITE}
+        },
+               2, 0);
+        c_write(C_SELECT, 8, 2);
+        g_write(vd.cap[CAP_NOTIFY] + c_read(C_NOFF, 2) * vd.multiplier, 8, 2);
+        vd_run();
+        CHECK(vq_used(7, &id, &len));
+        CHECK_EQ(g_read(VQ_BUFFERS + 8192, 1), n > 4);
+    }
+
+    /* a TCP flow goes out by pair 1 and its answers come in there */
+    static uint8_t ip[60] = {2, 2, 2, 2, 2, 2, 4, 4, 4, 4, 4, 4, 8, 0, 0x45};
+    for (unsigned i = 26; i < 38; i++)
+        ip[i] = (uint8_t)(i * 7);
+    g_fill(VQ_BUFFERS, 0, HEADER);
+    for (unsigned i = 0; i < sizeof ip; i++)
+        g_write(VQ_BUFFERS + HEADER + i, ip[i], 1);
+    vq_add(3,
+           (struct vq_buf[]){
+               {VQ_BUFFERS, HEADER + sizeof ip, 0}
+    },
+           1, 0);
+    vq_kick(3);
+    CHECK_EQ(host.n, 1);
+    for (unsigned q = 0; q < 4; q += 2) {
+        vq_add(q,
+               (struct vq_buf[]){
+                   {VQ_BUFFERS + 0x10000 + 0x1000 * q, 500, F_WRITE}
+        },
+               1, 0);
+        vq_kick(q);
+    }
+    uint8_t back[60];
+    memcpy(back, ip, sizeof back);
+    memcpy(back + 26, ip + 30, 4);
+    memcpy(back + 30, ip + 26, 4);
+    memcpy(back + 34, ip + 36, 2);
+    memcpy(back + 36, ip + 34, 2);
+    static const struct port_meta none;
+    struct iovec iov = {back, sizeof back};
+    CHECK_EQ(port_send(&host.port, &iov, 1, &none), PORT_SENT);
+    vd_run();
+    CHECK(vq_used(2, &id, &len));
+    CHECK(!vq_used(0, &id, &len));
+}
+
+TEST(vnet_addresses_that_are_none)
+{
+    char err[256];
+    vdev_new(&virtio_net_class, NULL);
+    CHECK(!device_new(&m->board, &virtio_net_class, NULL, "mac=ff:ff:ff:ff:ff:ff", err, sizeof err));
+    CHECK(strstr(err, "mac="));
+}
+
+static unsigned seed;
+static unsigned dice(unsigned n)
+{
+    seed = seed * 1103515245 + 12345;
+    return (seed >> 16) % n;
+}
+
+/* Any command, any lengths, frames of any size into buffers of any size, resets in between. */
+TEST(vnet_at_random)
+{
+    seed = 7;
+    card("queues=2");
+    for (unsigned round = 0; round < 300; round++) {
+        uint64_t features = F_VERSION_1 | F_BIT(NF_CTRL);
+        for (unsigned b = 0; b < 24; b++)
+            if (dice(2))
+                features |= F_BIT(b);
+        vdev_negotiate(features & vd_features());
+        if (!(vd_status() & ST_FEATURES_OK))
+            continue;
+        for (unsigned i = 0; i < 5; i++) {
+            vq_place(i, 16);
+            vq_program(i);
+            c_write(C_ENABLE, 1, 2);
+        }
+        vdev_driver_ok();
+        for (unsigned i = 0; i < 20; i++) {
+            unsigned q = dice(5), head = dice(14);
+            struct vq_buf bufs[2] = {
+                {VQ_BUFFERS + dice(65536), dice(3000), dice(2) ? F_WRITE : 0},
+                {VQ_BUFFERS + dice(65536), dice(3000), F_WRITE              },
+            };
+            for (unsigned k = 0; k < 8; k++)
+                g_write(VQ_BUFFERS + dice(65536), dice(256), 1);
+            g_write(bufs[0].gpa, dice(7) | dice(6) << 8, 2);
+            vq_add(q, bufs, 1 + dice(2), head);
+            vq_kick(q);
+            host.room = dice(3);
+            port_ready(&host.port);
+            struct port_meta meta = {.flags = dice(2),
+                                     .gso_type = dice(2) ? dice(256) : 0,
+                                     .gso_size = dice(2000),
+                                     .csum_start = dice(200),
+                                     .csum_offset = dice(30)};
+            if (dice(2))
+                (void)to_guest(dice(256), 30 + dice(5000), 1, &meta);
+            vd_now_ns += dice(50) * 1000000;
+        }
+        vd_run();
+    }
+    c_write(C_STATUS, 0, 1);
+    vd_run();
+    CHECK_EQ(vd_status(), 0);
+}
