@@ -77,6 +77,10 @@ struct vcpus {
     pthread_mutex_t
         hold_lock; /* taken from hold() to release(); outside of the ranks: its holder takes none */
     _Atomic bool paused;
+    struct clock_pause {
+        bool kvmclock, tsc; /* whether it was read */
+        uint64_t kvmclock_ns, tsc_ticks;
+    } clock;
     unsigned n;
     struct vcpu vcpu[];
 };
@@ -115,6 +119,12 @@ void exit_failed(struct vcpu *vcpu, int error);
 bool debug_exit(struct vcpu *vcpu);
 /* --- vcpu.c: REQUEST_DEBUG on the vCPU's own thread. */
 void vcpu_debug_stay(struct vcpu *vcpu);
+
+/* --- clock.c: all vCPUs are parked. */
+void clock_pause(struct vcpus *vcpus);
+void clock_resume(struct vcpus *vcpus);
+/* The vCPU's own thread, after a pause: tells the guest's watchdogs of it. */
+void clock_paused(struct vcpu *vcpu);
 
 /* --- dump.c: the report's parts; on the vCPU's thread, out of KVM_RUN. */
 struct report {

@@ -198,6 +198,7 @@ static void park(struct vcpu *vcpu)
         else
             futex_wait(&vcpu->request, request);
     }
+    clock_paused(vcpu);
     set_parked(vcpu, 0);
 }
 
@@ -321,17 +322,22 @@ void vcpus_release(struct vcpus *vcpus)
 void vcpus_pause(struct vcpus *vcpus)
 {
     assert(!self); /* it would wait for itself */
-    atomic_store(&vcpus->paused, true);
+    if (atomic_exchange(&vcpus->paused, true))
+        return;
     for (unsigned i = 0; i < vcpus->n; i++)
         request(&vcpus->vcpu[i], REQUEST_PAUSE);
     for (unsigned i = 0; i < vcpus->n; i++)
         while (vcpus->vcpu[i].started && !atomic_load(&vcpus->vcpu[i].parked))
             futex_wait(&vcpus->vcpu[i].parked, 0);
+    clock_pause(vcpus);
 }
 
 /* Waits until each has left its place, so that the next pause does not take the old parking for the new. */
 void vcpus_resume(struct vcpus *vcpus)
 {
+    if (!atomic_load(&vcpus->paused))
+        return;
+    clock_resume(vcpus);
     for (unsigned i = 0; i < vcpus->n; i++)
         unrequest(&vcpus->vcpu[i], REQUEST_PAUSE);
     for (unsigned i = 0; i < vcpus->n; i++) {

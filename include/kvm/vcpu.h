@@ -14,6 +14,12 @@
  * changes) pause     every vCPU is parked between two exits with its last exit completed; its state can be
  * read and set stop      every thread ends
  *
+ * Time: over a pause the guest's kvmclock and TSC stand still (clock.c), and each vCPU is told that it was paused
+ * (KVM_KVMCLOCK_CTRL), so that its watchdogs do not bark. What is not done: the TSC goes on where KVM cannot set its offset
+ * (before Linux 5.16); timers of the local APIC and the PIT that fall due in the pause fire right after it; nothing sets the
+ * guest's wall clock afterwards, which lags by the pause until the guest asks somebody (the RTC, NTP). A hold, and a vCPU that
+ * a debugger keeps alone, stop no clock.
+ *
  * Hot path: from KVM_RUN's return to its next call no system call, no lock, no allocation but the callback's
  * own. Counters are written by their own thread only (relaxed).
  *

@@ -60,3 +60,35 @@ test_no_such_guest() { # 10 s
     expect "$status" != 0
     expect_match err 'nobody'
 }
+# The guest's time stands still with it, whichever clock it takes, and its watchdogs (lockups after 2 s, stalls after 3) say
+# nothing of a pause of 8.
+pause_stops() { # CLOCK PARAMS
+    mkfifo go
+    XDG_RUNTIME_DIR=$PWD
+    export XDG_RUNTIME_DIR
+    # shellcheck disable=SC2016 # for the guest
+    vmlet run -k "$CLOUD" -c 2 --name g1 --kernel-log kernel.log -p "watchdog_thresh=1 rcupdate.rcu_cpu_stall_timeout=3 $2" -- \
+        sh -c 'cat /sys/devices/system/clocksource/clocksource0/current_clocksource
+               while :; do :; done & cut -d. -f1 /proc/uptime; echo up; read x; cut -d. -f1 /proc/uptime; sleep 3' >out 2>err <go &
+    pid=$!
+    # shellcheck disable=SC2064 # the value of now
+    trap "kill -9 $pid 2>/dev/null || :" EXIT
+    exec 9>go
+    wait_for 40 grep -q up out
+    vmlet pause g1
+    sleep 8
+    vmlet resume g1
+    echo >&9
+    status=0
+    wait $pid || status=$?
+    expect_status 0
+    expect "$(sed -n 1p out)" = "$1"
+    expect $(($(sed -n 4p out) - $(sed -n 2p out))) -le 4
+    expect_no_match kernel.log '[Ll]ockup|stall(ed|s on)|unstable.*clocksource|skew'
+}
+test_pause_stops_kvmclock() { # 60 s
+    pause_stops kvm-clock ''
+}
+test_pause_stops_the_tsc() { # 60 s
+    pause_stops tsc 'clocksource=tsc tsc=reliable'
+}
