@@ -138,7 +138,7 @@ bool flow_make_room(struct user *u)
 }
 
 struct flow *flow_new(struct user *u, uint8_t proto, const struct ip_addr *guest, uint16_t gport,
-                      const struct ip_addr *dst, uint16_t dport)
+                      const struct ip_addr *dst, uint16_t dport, enum flow_state state)
 {
     struct flows *fl = u->flows;
     if (fl->n == fl->max) {
@@ -148,13 +148,14 @@ struct flow *flow_new(struct user *u, uint8_t proto, const struct ip_addr *guest
     struct flow *f = fl->unused;
     fl->unused = f->chain;
     fl->n++;
-    *f = (struct flow){.u = u, .proto = proto, .guest = *guest, .gport = gport, .dst = *dst, .dport = dport};
+    *f = (struct flow){
+        .u = u, .proto = proto, .guest = *guest, .gport = gport, .dst = *dst, .dport = dport, .state = state};
     unsigned h = hash_of(proto, guest, gport, dst, dport);
     f->chain = fl->hash[h];
     fl->hash[h] = f;
     f->used = loop_now(u->loop);
     link_newest(fl, f);
-    if (!loop_timer_armed(&fl->timer))
+    if (!loop_timer_armed(&fl->timer) || deadline(f) < fl->timer.deadline)
         loop_timer_set(&fl->timer, deadline(f));
     return f;
 }

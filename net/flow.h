@@ -64,7 +64,7 @@ struct flow *flow_find(struct user *u, uint8_t proto, const struct ip_addr *gues
                        const struct ip_addr *dst, uint16_t dport);
 /* Never fails: the oldest gives way. */
 struct flow *flow_new(struct user *u, uint8_t proto, const struct ip_addr *guest, uint16_t gport,
-                      const struct ip_addr *dst, uint16_t dport);
+                      const struct ip_addr *dst, uint16_t dport, enum flow_state state);
 void flow_free(struct flow *f);
 void flow_use(struct flow *f); /* now */
 void flow_free_forwarded(struct user *u, const struct fwd *forward);

@@ -147,7 +147,6 @@ void icmp_input(struct user *u, const struct ip_packet *p)
     } else if (user_is_many(u, &p->dst)) {
         user_drop(u, USER_DROP_MULTICAST);
     } else {
-        user_drop(u, USER_DROP_POLICY);
-        ip_refuse(u, p, IP_PROHIBITED, 0, NULL);
+        ping_input(u, p);
     }
 }

@@ -50,7 +50,7 @@ struct flow *udp_flow_forwarded(struct user *u, struct fwd *forward, const struc
         f = NULL;
     }
     if (!f) {
-        f = flow_new(u, IP_UDP, guest, gport, &src, port);
+        f = flow_new(u, IP_UDP, guest, gport, &src, port, FLOW_ASKED);
         f->forward = forward;
         f->answer = answer;
     }
@@ -73,9 +73,9 @@ static struct flow *open_flow(struct user *u, const struct ip_packet *p, uint16_
         ip_refuse(u, p, errno == EAFNOSUPPORT ? IP_NO_NET : IP_PROHIBITED, 0, NULL);
         return NULL;
     }
-    struct flow *f = flow_new(u, IP_UDP, &p->src, sport, &p->dst, dport);
+    struct flow *f =
+        flow_new(u, IP_UDP, &p->src, sport, &p->dst, dport, is_short(dport) ? FLOW_SHORT : FLOW_ASKED);
     f->answer = answer;
-    f->state = is_short(dport) ? FLOW_SHORT : FLOW_ASKED;
     if (flow_connect(f, fd, &to, readable))
         return f;
     e = ip_error_of(errno);
@@ -96,7 +96,7 @@ static bool served(struct user *u, const struct ip_packet *p, uint16_t sport, ui
         dns_input(u, p, sport);
         return true;
     }
-    return false;
+    return user_is_guest(u, &p->src) && tftp_input(u, p, sport, dport);
 }
 
 void udp_input(struct user *u, const struct ip_packet *p)

@@ -196,6 +196,7 @@ struct user *user_new(struct net *net, struct loop *loop, const struct user_opti
     u->ipv6 = !o->no_ipv6;
     if (getrandom(&u->ip_id, sizeof u->ip_id, GRND_NONBLOCK) < 0)
         u->ip_id = 1;
+    u->ping_id = u->ip_id;
     neigh_init(u);
     policy_init(u);
     set_net6(u);
@@ -216,6 +217,8 @@ struct user *user_new(struct net *net, struct loop *loop, const struct user_opti
         snprintf(err, errlen, "user network: no memory");
         goto fail;
     }
+    if (o->tftp && !(u->tftp = tftp_new(u, o->tftp, err, errlen)))
+        goto fail;
     for (size_t i = 0; i < o->n_hostfwd; i++)
         if (!user_forward_add(u, o->hostfwd[i], err, errlen))
             goto fail;
@@ -237,6 +240,7 @@ void user_free(struct user *u)
     frags_free(u->frags);
     dns_free(u->dns);
     dhcp_free(u->dhcp);
+    tftp_free(u->tftp);
     free(u);
 }
 
@@ -265,6 +269,7 @@ void user_print(struct user *u, FILE *out)
                 ip_text(&u->host6, c), ip_text(&u->dns6, d));
     dhcp_print(u, out);
     dns_print(u, out);
+    tftp_print(u, out);
     fwds_print(u, out);
     tcp_print(u->tcp, out);
     flows_print(u, out);

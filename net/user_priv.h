@@ -147,7 +147,8 @@ struct user {
     struct port_meta pending_meta;
     uint8_t pending[1600];
 
-    uint16_t ip_id;
+    uint16_t ip_id, ping_id;
+    bool ping_told;      /* that the host does not let us */
     uint64_t error_time; /* the bucket of ICMP errors */
     unsigned errors_left;
 
@@ -246,6 +247,15 @@ struct dns *dns_new(struct user *u, const struct user_options *o);
 void dns_free(struct dns *d);
 void dns_input(struct user *u, const struct ip_packet *p, uint16_t sport);
 void dns_print(struct user *u, FILE *out);
+
+/* false: it is not TFTP's */
+bool tftp_input(struct user *u, const struct ip_packet *p, uint16_t sport, uint16_t dport);
+struct tftp *tftp_new(struct user *u, const char *folder, char *err, size_t errlen);
+void tftp_free(struct tftp *t);
+void tftp_print(struct user *u, FILE *out);
+
+/* ping.c: an echo request, with a good checksum, to somebody else */
+void ping_input(struct user *u, const struct ip_packet *p);
 
 /* fwd.c */
 struct fwds *fwds_new(struct user *u);

@@ -2,6 +2,11 @@
 /* The user network's lower half: Ethernet, ARP, IPv4, echo, the policy; rows U1, U2, U3, U6 and T7. */
 #include "user_net.h"
 
+#include <ifaddrs.h>
+#include <unistd.h>
+
+#include "net/flow.h"
+
 static void send_arp(struct bed *b, uint16_t op, const uint8_t *sender, const uint8_t *target, size_t cut)
 {
     uint8_t f[42] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
@@ -406,5 +411,54 @@ TEST(another_network_has_its_addresses_there)
     CHECK_STR(ip_text(&b->user->guest4, text), "192.168.7.15");
     CHECK_STR(ip_text(&b->user->dns4, text), "192.168.7.4");
     CHECK_STR(ip_text(&b->user->broadcast4, text), "192.168.7.255");
+    bed_free(b);
+}
+
+/* An address of this host's that is not loopback: it answers at once. */
+static bool own_address(uint8_t a[4])
+{
+    struct ifaddrs *all;
+    bool found = false;
+    if (getifaddrs(&all) < 0)
+        return false;
+    for (struct ifaddrs *i = all; i && !found; i = i->ifa_next) {
+        struct ip_addr addr;
+        uint16_t port;
+        found = i->ifa_addr && i->ifa_addr->sa_family == AF_INET && ip_of_sock(i->ifa_addr, &addr, &port) &&
+                addr.b[12] != 127 && addr.b[12] != 169 && addr.b[12] != 10;
+        if (found)
+            memcpy(a, addr.b + 12, 4);
+    }
+    freeifaddrs(all);
+    return found;
+}
+
+TEST(ping_of_others_is_a_real_ping)
+{
+    uint8_t who[4];
+    int fd = socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP);
+    if (fd < 0)
+        fd = socket(AF_INET, SOCK_RAW, IPPROTO_ICMP);
+    if (fd < 0)
+        SKIP("neither ping sockets nor raw sockets are allowed");
+    close(fd);
+    if (!own_address(who))
+        SKIP("this host has no address but loopback");
+    struct bed *b = bed_new(NULL);
+    for (int i = 0; i < 3; i++) {
+        b->got = 0;
+        ping(b, who, 56);
+        bed_run(b);
+        CHECK_EQ(b->got, 1);
+        uint8_t *l4 = last_l4(b);
+        CHECK(l4[0] == 0 && get16(l4 + 4) == 0x1234 && get16(l4 + 6) == 7 && l4[8 + 55] == (uint8_t)(55 * 7));
+        CHECK_EQ(sum_of(l4, 64), 0xffff);
+        CHECK(!memcmp(last_frame(b) + 26, who, 4));
+    }
+    CHECK_EQ(b->user->flows->n, 1);
+    bed_wait(b, 11000000000);
+    CHECK_EQ(b->user->flows->n, 0);
+    ping(b, (const uint8_t[]){127, 0, 0, 1}, 56);
+    CHECK(last_is_error(b, 3, 13));
     bed_free(b);
 }
