@@ -642,9 +642,7 @@ int machine_run(const struct machine_options *o)
     if (slots_stats(m->slots).failures)
         die("the guest's memory: KVM did not take all of it");
     m->gate = (struct gate){o->fail_on, on_caught, m};
-    m->seeing = seeing_new(&m->board, o, &m->gate, patience(m), err, sizeof err);
-    if (!m->seeing)
-        die("%s", err);
+    m->seeing = seeing_new(&m->board, m->network, o, &m->gate, patience(m));
     struct boot_state start;
     bool wide = !payload.is_32bit;
     payload_load(&payload, m->ram, cpus, phys_bits, &start);

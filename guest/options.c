@@ -98,6 +98,9 @@ const struct opt machine_option_table[] = {
         T, trace, "trace", 0, "LIST",
         "a line for every access to these devices (edu,e1000…), or of all one kind: pci, irq, dma, mem; all"),
     OPT_STRING(T, trace_file, "trace-file", 0, "FILE", "the trace as JSON lines, too"),
+    OPT_LIST(T, faults, "fault", 0, "ID:EVENT[.ARG]:ACTION@K",
+             "the K-th read, write, dma, irq… of a device meets drop, double, spurious, ones, fail, delay or "
+             "flap"),
     OPT_FLAG(T, lint, "lint", 0, "tell what drivers do wrong, once each"),
     OPT_GROUP("Looking into it"),
     OPT_STRING(T, gdb, "gdb", 0, "PORT|PATH", "wait for gdb at 127.0.0.1:PORT, or at a Unix socket"),

@@ -2,17 +2,20 @@
 /* See include/guest/seeing.h. */
 #include "guest/seeing.h"
 
+#include "guest/fault.h"
 #include "guest/lint.h"
 #include "guest/machine.h"
+#include "guest/network.h"
 #include "guest/trace.h"
+#include "kvm/host/log.h"
 #include "kvm/vcpu.h"
 #include "mem/device.h"
 #include "mem/maplog.h"
 
-#include <stdio.h>
 #include <unistd.h>
 
 struct seeing {
+    struct faults *faults;
     struct trace *trace;
     struct lint *lint;
 };
@@ -28,36 +31,42 @@ static bool where(void *ctx, unsigned *cpu, uint64_t *pc)
     return true;
 }
 
-struct seeing *seeing_new(struct board *board, const struct machine_options *o, const struct gate *gate,
-                          uint64_t patience, char *err, size_t errlen)
+static const char *set_link(void *network, const char *id, const char *word)
 {
-    static struct seeing the_one; /* one process, one guest */
-    struct seeing *s = &the_one;
-    if (o->trace_file && !o->trace.n) {
-        snprintf(err, errlen, "--trace-file: nothing is traced (say what with --trace LIST)");
-        return NULL;
-    }
-    if (o->trace.n) {
-        s->trace = trace_new(&(struct trace_config){.board = board,
-                                                    .list = &o->trace,
-                                                    .file = o->trace_file,
-                                                    .patience = patience,
-                                                    .text_fd = STDERR_FILENO,
-                                                    .where = where},
-                             err, errlen);
-        if (!s->trace)
-            return NULL;
-    }
-    if (o->lint && !(s->lint = lint_new(&(struct lint_config){.board = board, .gate = gate, .where = where},
-                                        err, errlen)))
-        return NULL;
-    maplog_new(board->memory, trace_map, s->trace);
-    maplog_new(board->io, trace_map, s->trace);
-    return s;
+    return network_link(network, id, word);
+}
+
+struct seeing *seeing_new(struct board *board, struct network *network, const struct machine_options *o,
+                          const struct gate *gate, uint64_t patience)
+{
+    static struct seeing s; /* one process, one guest */
+    char err[512] = "";
+    if (o->trace_file && !o->trace.n)
+        die("--trace-file: nothing is traced (say what with --trace LIST)");
+    if (o->faults.n)
+        s.faults = faults_new(&(struct fault_config){board, &o->faults, set_link, network}, err, sizeof err);
+    if (o->trace.n && !*err)
+        s.trace = trace_new(&(struct trace_config){.board = board,
+                                                   .list = &o->trace,
+                                                   .file = o->trace_file,
+                                                   .patience = patience,
+                                                   .text_fd = STDERR_FILENO,
+                                                   .where = where},
+                            err, sizeof err);
+    if (o->lint && !*err)
+        s.lint =
+            lint_new(&(struct lint_config){.board = board, .gate = gate, .where = where}, err, sizeof err);
+    if (*err)
+        die("%s", err);
+    maplog_new(board->memory, trace_map, s.trace);
+    maplog_new(board->io, trace_map, s.trace);
+    return &s;
 }
 
 void seeing_end(struct seeing *s, uint64_t ns)
 {
+    if (s->faults)
+        faults_end(s->faults);
     if (s->lint)
         lint_end(s->lint);
     if (s->trace)

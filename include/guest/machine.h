@@ -46,6 +46,7 @@ struct machine_options {
     bool nodefaults;
     struct opt_list trace;
     const char *trace_file;
+    struct opt_list faults;
     bool lint;
     uint32_t fail_on; /* set of 1 << enum gate_word */
     int loglevel;     /* enum log_level */

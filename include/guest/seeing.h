@@ -9,17 +9,17 @@
 #ifndef GUEST_SEEING_H
 #define GUEST_SEEING_H
 
-#include <stddef.h>
 #include <stdint.h>
 
 struct board;
 struct gate;
 struct machine_options;
+struct network;
 struct seeing;
 
-/* After the board is whole, before a vCPU runs. patience: ns that a FIFO's reader is waited for. NULL: a sentence in err. */
-struct seeing *seeing_new(struct board *board, const struct machine_options *options, const struct gate *gate,
-                          uint64_t patience, char *err, size_t errlen);
+/* After the board is whole, before a vCPU runs. patience: ns that a FIFO's reader is waited for. die()s on options that are wrong. */
+struct seeing *seeing_new(struct board *board, struct network *network, const struct machine_options *options,
+                          const struct gate *gate, uint64_t patience);
 /* The vCPUs have ended; the loop, which it may run for `ns` at most, too: what is only known now (an interrupt that was never
  * acknowledged), and the trace's last lines. */
 void seeing_end(struct seeing *seeing, uint64_t ns);
