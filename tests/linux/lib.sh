@@ -3,6 +3,7 @@
 #
 #   # programs: iasl                   host programs that the tests run beside vmlet (`need iasl` skips where missing)
 #   # files: build/gcc/bench/bare:/bin/bare    files of the tree or the host that the tests want, HOSTFILE[:PATH]
+#   # module: guest/edu-driver       is built for the full kernel; gives $EDU_KO, its edu.ko
 #   # kernels: rt                      kernels beside cloud, full and i386
 #   # vmlinux: cloud                   gives $CLOUD_VMLINUX, the ELF file inside the image
 #   test_exit_7() { # 20 s             the time limit; 60 s unless given
@@ -60,6 +61,18 @@ expect() { # A OP B
     [ "$@" ] || fail "not true: $*"
 }
 now_ms() { awk '{ printf "%d\n", $1 * 1000 }' /proc/uptime; }
+
+# --add words for dynamic programs with their libraries, in $adds.
+add_programs() { # PROGRAM...
+    adds=
+    for add_p in "$@"; do
+        add_f=$(command -v "$add_p")
+        adds="$adds --add $add_f:/bin/$add_p"
+        for add_l in $(/lib64/ld-linux-x86-64.so.2 --list "$add_f" | sed -n 's,.*[[:space:]]\(/[^ ]*\) (0x.*,\1,p'); do
+            adds="$adds --add $add_l:$add_l"
+        done
+    done
+}
 
 # Waits until a command succeeds, at most $1 seconds.
 wait_for() { # SECONDS COMMAND...

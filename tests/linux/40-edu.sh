@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: MIT
+# module: guest/edu-driver
+# programs: lspci setpci
+# edu behind the driver of guest/edu-driver, in Debian's full kernel: interrupts of both kinds, DMA both ways, and a device
+# that comes and goes under it.
+
+edu() { # LINES [OPTION...]: runs the lines in a guest with edu and its driver; $f is the function's folder in sysfs
+    lines=$1
+    shift
+    [ $# -gt 0 ] || set -- --device edu --module "$EDU_KO"
+    run timeout 80 vmlet run -k "$FULL" -c 2 -m 256 --kernel-log k.log "$@" -- sh -ec "
+        f=\$(dirname \$(grep -l 0x11e8 /sys/bus/pci/devices/*/device | head -n 1))
+        $lines"
+    # the kernel has nothing to complain about
+    expect_no_match k.log '^.[ 0-9.]*. (BUG|WARNING|Oops|Call Trace|general protection)|nobody cared|unhandled'
+}
+works='
+    echo 10 >$f/factorial
+    [ "$(cat $f/factorial)" = 3628800 ]
+    head -c 4096 /dev/urandom >a
+    dd if=a of=/dev/edu0 bs=4096 2>/dev/null
+    dd if=/dev/edu0 of=b bs=4096 2>/dev/null
+    cmp a b
+'
+
+test_edu_msi() { # 90 s
+    edu "$works"'
+        read -r count causes mode <$f/interrupts
+        [ "$count $causes $mode" = "3 0x100 msi" ]
+        grep "PCI-MSI.*edu0" /proc/interrupts
+        echo 0x8000 >$f/raise
+        sleep 0.1
+        cat $f/interrupts
+        echo 34 >$f/factorial
+        cat $f/factorial
+        printf middle | dd of=/dev/edu0 bs=1 seek=2000 2>/dev/null
+        dd if=/dev/edu0 bs=6 skip=2000 count=1 iflag=skip_bytes 2>/dev/null; echo
+        dd if=/dev/edu0 bs=4096 count=2 2>/dev/null | wc -c'
+    expect_status 0
+    expect_match out '^4 0x8000 msi$'
+    expect_match out '^0$'
+    expect_match out '^middle$'
+    expect_match out '^4096$'
+}
+
+test_edu_intx() { # 90 s
+    edu "$works"'
+        cat $f/interrupts
+        grep "IO-APIC.*fasteoi.*edu0" /proc/interrupts' --device edu --module "$EDU_KO,msi=0"
+    expect_status 0
+    expect_match out '^3 0x100 intx$'
+}
+
+# Two on one line, both by INTx: each answers for its own.
+test_p10_edu_two_on_one_line() { # 90 s
+    edu '
+        for d in 1 2 3 4 5; do
+            for n in 01 09; do
+                echo $d >/sys/bus/pci/devices/0000:00:$n.0/factorial
+            done
+        done
+        cat /sys/bus/pci/devices/0000:00:0[19].0/interrupts /sys/bus/pci/devices/0000:00:0[19].0/factorial
+        grep "edu0, edu1" /proc/interrupts' \
+        --device edu,addr=1.0 --device edu,addr=9.0 --module "$EDU_KO,msi=0"
+    expect_status 0
+    expect "$(grep -c '^5 0x1 intx$' out)" = 2
+    expect "$(grep -c '^120$' out)" = 2
+}
+
+test_edu_remove_and_rescan() { # 120 s
+    edu "$works"'
+        exec 3</dev/edu0
+        for i in 1 2 3; do
+            echo 1 >$f/remove
+            [ ! -e $f ] && [ ! -e /dev/edu1 ]
+            [ $i != 1 ] || ! dd bs=16 count=1 <&3 >/dev/null 2>err
+            echo 1 >/sys/bus/pci/rescan
+            [ -e $f/driver ]
+            echo 5 >$f/factorial
+            [ "$(cat $f/factorial)" = 120 ]
+        done
+        grep "No such device" err
+        exec 3<&-
+        echo 1 >$f/remove
+        echo 1 >/sys/bus/pci/rescan
+        '"$works"'
+        rmmod edu
+        [ ! -e /dev/edu0 ]
+        cat /proc/interrupts' 
+    expect_status 0
+    expect_match out 'No such device'
+    expect_no_match out 'edu0'
+}
+
+test_edu_unbind_and_bind() { # 90 s
+    edu '
+        slot=${f##*/}
+        for i in 1 2 3 4 5; do
+            echo $slot >/sys/bus/pci/drivers/edu/unbind
+            [ ! -e /dev/edu0 ]
+            echo $slot >/sys/bus/pci/drivers/edu/bind
+            '"$works"'
+        done'
+    expect_status 0
+}
