@@ -5,6 +5,7 @@
 
 #include "net/stream.h"
 #include "net/tap.h"
+#include "net/user.h"
 
 static bool none_open(struct card *card, char *err, size_t err_size)
 {
@@ -30,6 +31,37 @@ static bool loopback_open(struct card *card, char *err, size_t err_size)
 static void loopback_close(struct card *card)
 {
     port_free(&card->own);
+}
+
+static bool user_open(struct card *card, char *err, size_t err_size)
+{
+    const struct net_options *o = card->o;
+    struct user_options options = {
+        .name = card->id,
+        .net = o->net,
+        .guest_ip = o->guest_ip,
+        .host_ip = o->host_ip,
+        .host_name = card->nw->host_name,
+        .restricted = o->restrict_net,
+        .no_loopback = !o->loopback,
+        .tftp = o->tftp,
+        .bootfile = o->bootfile,
+        .hostfwd = o->hostfwd.v,
+        .n_hostfwd = o->hostfwd.n,
+    };
+    card->user = user_new(card->nw->net, card->nw->net->loop, &options, err, err_size);
+    card->back = card->user ? user_port(card->user) : NULL;
+    return card->user;
+}
+
+static void user_close(struct card *card)
+{
+    user_free(card->user);
+}
+
+static void user_show(struct card *card, FILE *out)
+{
+    user_print(card->user, out);
 }
 
 /* An interface that is made for this guest gets lkvm's address, if the user says none. */
@@ -88,6 +120,7 @@ static void socket_show(struct card *card, FILE *out)
 const struct backend net_backends[NET_MODES] = {
     [NET_NONE] = {none_open,     none_close,     NULL       },
     [NET_LOOPBACK] = {loopback_open, loopback_close, NULL       },
+    [NET_USER] = {user_open,     user_close,     user_show  },
     [NET_TAP] = {tap_open,      tap_close,      tap_show   },
     [NET_STREAM] = {socket_open,   socket_close,   socket_show},
     [NET_SOCKET] = {socket_open,   socket_close,   socket_show},

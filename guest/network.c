@@ -13,6 +13,7 @@
 #include "mem/device.h"
 #include "net/hub.h"
 #include "net/pcap.h"
+#include "net/user.h"
 #include "virtio/net.h"
 
 #include <stdlib.h>
@@ -151,6 +152,7 @@ struct network *network_new(const struct machine_options *o, struct net *net, ch
         return NULL;
     }
     nw->net = net;
+    nw->host_name = o->name;
     if (!the_network)
         atexit(stop_at_exit);
     the_network = nw;
@@ -284,6 +286,22 @@ const char *network_link(struct network *nw, const char *id, const char *word)
 
 const char *network_forward(struct network *nw, bool add, const char *rule, const char *id)
 {
-    (void)nw, (void)add, (void)rule, (void)id;
-    return "no card of this guest has mode=user";
+    struct card *card = id ? find(nw, id) : NULL;
+    unsigned users = 0;
+    char err[256];
+    for (unsigned i = 0; i < nw->n; i++)
+        if (nw->cards[i].o->mode == NET_USER) {
+            users++;
+            card = id ? card : &nw->cards[i];
+        }
+    if (id && !card)
+        return ctl_say("%s: there is no such card (`info NAME net` names them)", id);
+    if (id ? card->o->mode != NET_USER : !users)
+        return ctl_say("%s has not mode=user, which alone knows forwards", id ? id : "this guest's network");
+    if (!id && users > 1)
+        return "which card? (forward add|remove RULE CARD)";
+    if (add ? user_forward_add(card->user, rule, err, sizeof err)
+            : user_forward_remove(card->user, rule, err, sizeof err))
+        return NULL;
+    return ctl_say("%s", err);
 }

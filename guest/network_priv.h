@@ -44,6 +44,7 @@ struct card {
         struct port own;
         struct tap *tap;
         struct stream *stream;
+        struct user *user;
     };
     struct hub *hub;
     struct port *socket; /* where its cable ends: the backend's port or the hub's; NULL: nowhere */
@@ -52,6 +53,7 @@ struct card {
 
 struct network {
     struct net *net;
+    const char *host_name; /* told to the guest; NULL: it has no name */
     unsigned n, n_hubs;
     bool stopped;
     struct hub *hubs[NET_CARDS_MAX];

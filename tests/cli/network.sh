@@ -33,7 +33,7 @@ test_network_verbs_without_a_card() {
     status 0 "$vmlet" info n net && [ ! -s out ]
     status 1 "$vmlet" link n net0 down && line 'no such card'
     status 1 "$vmlet" link n net0 && line 'link takes'
-    status 1 "$vmlet" forward n add tcp::1-:1 && line 'mode=user'
+    status 1 "$vmlet" forward n add tcp::1-:1 && line 'has not mode=user'
     status 1 "$vmlet" forward n drop tcp::1-:1 && line 'forward takes'
     "$vmlet" stop n
     ended 123
