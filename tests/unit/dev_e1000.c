@@ -276,8 +276,6 @@ TEST(e1000_interrupt_self_test)
     wr(IMC, 0xffffffff);
     for (unsigned i = 0; i < 10; i++) {
         uint32_t mask = 1u << i;
-        if (!(ICR_BITS & mask))
-            continue;
         wr(IMC, mask);
         wr(ICS, mask);
         CHECK(!line());
