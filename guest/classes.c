@@ -7,6 +7,7 @@
 #include "devices/platform.h"
 #include "devices/testdev.h"
 #include "virtio/net.h"
+#include "virtio/blk.h"
 #include "virtio/rng.h"
 
 const struct device_class *const device_classes[] = {
@@ -15,9 +16,10 @@ const struct device_class *const device_classes[] = {
     &ivshmem_class,     /* PCI 1af4:1110 */
     &pci_testdev_class, /* PCI 1b36:0005 */
     &pc_testdev_class,  /* ports 0xe0-0xeb, 0x2000-0x2017, memory 0xff000000 */
+    &blk_class,         /* PCI 1af4:1042 */
+    &rng_class,         /* PCI 1af4:1044 */
     &exit_class,        /* port 0xf8 */
     &debugexit_class,   /* port 0xf4 */
-    &rng_class,         /* PCI 1af4:1044 */
     &rtc_class,         /* in every machine: named for its options */
     &virtio_net_class,  /* PCI 1af4:1041 */
     NULL,

@@ -10,7 +10,6 @@
 #include "devices/pm.h"
 #include "devices/serial.h"
 #include "guest/boot.h"
-#include "guest/classes.h"
 #include "guest/console.h"
 #include "guest/control.h"
 #include "guest/debugger.h"
@@ -18,6 +17,7 @@
 #include "guest/gate.h"
 #include "guest/network.h"
 #include "guest/payload.h"
+#include "guest/requested.h"
 #include "guest/result.h"
 #include "guest/seeing.h"
 #include "kvm/debug.h"
@@ -387,11 +387,8 @@ static void build_devices(struct machine *m)
     for (unsigned i = 0; i < SERIAL_PORTS; i++)
         m->serial[i] = device_or_die(m, &serial_class, serial_index[i]);
     device_or_die(m, &pci_host_class, NULL);
-    const struct opt_list *list = &m->options->devices;
-    for (size_t i = 0; i < list->n; i++)
-        if (!device_add(&m->board, device_classes, list->v[i], err, sizeof err))
-            die("%s", err);
-    if (!network_build(m->network, &m->board, err, sizeof err))
+    if (!requested_build(m->options, &m->board, err, sizeof err) ||
+        !network_build(m->network, &m->board, err, sizeof err))
         die("%s", err);
     if (!device_of_class(&m->board, &rtc_class)) /* --device rtc,base=… */
         device_or_die(m, &rtc_class, NULL);

@@ -9,6 +9,7 @@
 #include "guest/identity.h"
 #include "guest/initramfs.h"
 #include "guest/network.h"
+#include "guest/requested.h"
 #include "kvm/host/log.h"
 #include "mem/ram.h"
 
@@ -64,10 +65,7 @@ static struct cpio *archive_build(const struct machine_options *o, const struct 
         return NULL;
     }
     struct drivers drivers = {0};
-    for (size_t i = 0; i < o->devices.n; i++) {
-        const char *rest;
-        drivers_add(&drivers, opts_first(o->devices.v[i], &rest));
-    }
+    requested_drivers(o, &drivers);
     network_drivers(o, &drivers);
     struct identity identity;
     if (!identity_make(&identity, o->env.v, o->user, "/etc/passwd", "/etc/group", error.text,

@@ -314,13 +314,15 @@ const char *virtio_class_loaded(struct device *dev)
         loop_task_post(&v->queues[i].turn);
     }
     virtio_load_selected(v);
-    return NULL;
+    return v->type->loaded ? v->type->loaded(v) : NULL;
 }
 
 void virtio_class_fini(struct device *dev)
 {
     struct virtio_device *v = virtio_of(dev);
     struct region *notify = &device_map(dev, VIRTIO_BANK_NOTIFY)->region;
+    if (v->type && v->type->fini)
+        v->type->fini(v);
     for (unsigned i = 0; i < v->n_queues; i++) {
         struct virtio_queue *vq = &v->queues[i];
         if (vq->kick_fd < 0)

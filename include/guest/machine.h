@@ -33,7 +33,9 @@ struct machine_options {
     const char *params; /* -p, joined */
     uint64_t mem;       /* bytes; 0: 64 MiB * (cpus + 3), at most 80 % of the host's */
     uint32_t cpus;      /* 0: all online host CPUs, as far as KVM goes */
+    struct opt_list disks;
     struct opt_list devices;
+    bool rng;
     struct opt_list networks;
     struct net_options *nets; /* what they say, checked: n_nets cards */
     unsigned n_nets;

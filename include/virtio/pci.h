@@ -87,6 +87,8 @@ struct virtio_type {
     bool (*features_ok)(struct virtio_device *v, uint64_t features); /* NULL: any of those offered */
     void (*driver_ok)(struct virtio_device *v);                      /* NULL: nothing to do */
     bool (*reset)(struct virtio_device *v); /* NULL: nothing to do. False: virtio_reset_done() will come */
+    const char *(*loaded)(struct virtio_device *v); /* as in struct device_class; NULL: nothing to do */
+    void (*fini)(struct virtio_device *v);
 };
 
 struct virtio_queue {
@@ -151,7 +153,7 @@ void virtio_class_reset(struct device *dev);
 const char *virtio_class_loaded(struct device *dev);
 void virtio_class_fini(struct device *dev);
 
-/* config: the bank of the configuration structure, or NULL. A device with an own loaded or fini calls these in it. */
+/* config: the bank of the configuration structure, or NULL. */
 #define VIRTIO_CLASS(config)                                                                                 \
     .bus_options = virtio_bus_options,                                                                       \
     .banks = (const struct reg_bank *const[]){&virtio_common_bank, &virtio_isr_bank, &virtio_notify_bank,    \

@@ -126,7 +126,8 @@ static inline void vdev_find_caps(void)
     }
 }
 
-static inline struct device *vdev_new(const struct device_class *class, const char *options)
+/* A board with nothing on it but the bridge; then, what the test wants on the board, and the device. */
+static inline void vdev_prepare(void)
 {
     log_set_level(LOG_LEVEL_ERROR);
     memset(&vd, 0, sizeof vd);
@@ -135,6 +136,9 @@ static inline struct device *vdev_new(const struct device_class *class, const ch
     m->board.loop = loop_new(&vd_clock);
     net_init(&vd_net, m->board.loop);
     m->board.net = &vd_net;
+}
+static inline struct device *vdev_add(const struct device_class *class, const char *options)
+{
     vd.pci = (struct pci_device *)device_new(&m->board, class, NULL, options, m->err, sizeof m->err);
     if (!vd.pci)
         printf("%s\n", m->err);
@@ -144,6 +148,11 @@ static inline struct device *vdev_new(const struct device_class *class, const ch
     vdev_find_caps();
     CHECK(vd.cap[CAP_COMMON] && vd.cap[CAP_NOTIFY] && vd.cap[CAP_ISR] && vd.access);
     return &vd.pci->dev;
+}
+static inline struct device *vdev_new(const struct device_class *class, const char *options)
+{
+    vdev_prepare();
+    return vdev_add(class, options);
 }
 
 static inline uint64_t c_read(unsigned reg, unsigned size)

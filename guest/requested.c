@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+#include "guest/requested.h"
+
+#include "guest/classes.h"
+#include "guest/drivers.h"
+#include "guest/machine.h"
+#include "virtio/blk.h"
+#include "virtio/rng.h"
+
+/* `FILE,ro,direct` is `file=FILE,ro,direct`. */
+static const char *disk_spec(const char *text)
+{
+    return opts_say("file=%s", text);
+}
+
+bool requested_build(const struct machine_options *o, struct board *board, char *err, size_t err_size)
+{
+    for (size_t i = 0; i < o->disks.n; i++)
+        if (!device_new(board, &blk_class, NULL, disk_spec(o->disks.v[i]), err, err_size))
+            return false;
+    for (size_t i = 0; i < o->devices.n; i++)
+        if (!device_add(board, device_classes, o->devices.v[i], err, err_size))
+            return false;
+    return !o->rng || device_new(board, &rng_class, NULL, NULL, err, err_size);
+}
+
+void requested_drivers(const struct machine_options *o, struct drivers *d)
+{
+    if (o->disks.n)
+        drivers_add(d, blk_class.name);
+    for (size_t i = 0; i < o->devices.n; i++) {
+        const char *rest;
+        drivers_add(d, opts_first(o->devices.v[i], &rest));
+    }
+    if (o->rng)
+        drivers_add(d, rng_class.name);
+}
