@@ -5,6 +5,7 @@
  */
 #include "guest/classes.h"
 #include "guest/machine.h"
+#include "guest/tracediff.h"
 #include "guest/netopt.h"
 #include "kvm/host/ctl.h"
 #include "kvm/host/log.h"
@@ -145,6 +146,15 @@ static int verb_send(const struct verb *verb, int argc, char **argv)
     return send(verb, argv[0], argc - 1, argv + 1);
 }
 
+static int verb_trace_diff(const struct verb *verb, int argc, char **argv)
+{
+    if (argc != 2) {
+        usage(verb, "takes the names of two traces");
+        return TRACE_DIFF_TROUBLE;
+    }
+    return trace_diff(argv[0], argv[1], stdout);
+}
+
 static int verb_version(const struct verb *verb, int argc, char **argv)
 {
     (void)verb, (void)argc, (void)argv;
@@ -264,12 +274,13 @@ static const struct verb verbs[] = {
   /* clang-format off */
     {"run", "[options] [KERNEL] [-- COMMAND [ARG...]]", "boot a guest", verb_run},
     {"list", "", "the guests that run", verb_list},
-    {"info", "NAME mtree [-f] | qtree | pci [-x] [ID] | regs ID | irq | net", "look into a guest: memory map, devices, registers, interrupts, drops, network", verb_send},
+    {"info", "NAME mtree [-f] | qtree | pci [-x] [ID] | regs ID | irq | stats [ID] | net", "look into a guest: memory map, devices, registers, interrupts, drops, network", verb_send},
     {"link", "NAME CARD up|down", "pull a network cable, or plug it in", verb_send},
     {"forward", "NAME add|remove RULE [CARD]", "a way into the guest's user network", verb_send},
     {"pause", "NAME | -a", "make a guest's CPUs stand still", verb_send},
     {"resume", "NAME | -a", "let them go on", verb_send},
     {"stop", "NAME | -a", "end a guest", verb_send},
+    {"trace-diff", "A B", "where two traces diverge (0: nowhere, 1: it is printed, 2: trouble)", verb_trace_diff},
     {"version", "", "which vmlet this is", verb_version},
     {"help", "[VERB | man | completion]", "this list, what a verb takes, the manual page, completion for bash", verb_help},
     {0},

@@ -404,7 +404,7 @@ TEST(fault_specs_that_are_wrong)
         {"edu0:irq:drop@1@2",                  "not a count"                       },
         {"edu0:%s%n%n:drop@1",                 "there is no event `%s%n%n`"        },
         {"0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890:irq:"
-         "drop@1",                                     "not ID:EVENT"                                                                  },
+         "drop@1",                    "not ID:EVENT"                      },
     };
     see_board("edu0");
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
