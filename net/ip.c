@@ -129,7 +129,8 @@ static enum port_result send_frame(struct user *u, const struct ip_addr *dst, ui
     if (mac)
         memcpy(eth, mac, 6);
     out[0] = (struct iovec){eth, head};
-    memcpy(out + 1, iov, (size_t)n * sizeof *iov);
+    if (n)
+        memcpy(out + 1, iov, (size_t)n * sizeof *iov);
     if (mac)
         return port_send(&u->port, out, n + 1, meta);
     neigh_ask(u, dst, out, n + 1, meta);

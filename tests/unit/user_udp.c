@@ -211,7 +211,7 @@ static void send_fragment(struct bed *b, uint16_t id, const uint8_t *l4, size_t 
 /* A UDP datagram of `len` bytes in all, without a checksum. */
 static uint8_t *datagram(uint16_t port, size_t len)
 {
-    static uint8_t l4[65536];
+    static uint8_t l4[65536 + 200];
     set16(l4, 5555);
     set16(l4 + 2, port);
     set16(l4 + 4, (uint32_t)len);
