@@ -625,7 +625,7 @@ int machine_run(const struct machine_options *o)
     loop_timer_init(m->loop, &m->panic_grace, on_panic_grace, m);
     loop_timer_init(m->loop, &m->halt_check, check_halted, m);
     net_init(&m->net, m->loop);
-    m->network = network_new(o, &m->net, err, sizeof err);
+    m->network = network_new(o, &m->net, boot_info(payload.boot)->is_linux, err, sizeof err);
     if (!m->network)
         die("%s", err);
     unsigned phys_bits = payload.narrow ? 32 : vm_phys_bits(m->vm);

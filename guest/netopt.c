@@ -162,6 +162,10 @@ const char *netopt_parse_one(const char *text, struct net_options *o, bool *abse
 
 const char *netopt_parse(const struct opt_list *texts, struct net_options **cards, unsigned *n)
 {
+    static const char *const nothing[] = {"mode=user,model=virtio-net", NULL};
+    static const struct opt_list dflt = {(const char **)(uintptr_t)nothing, 1};
+    if (!texts->n)
+        texts = &dflt;
     bool absent, none = false;
     *n = 0;
     *cards = calloc(texts->n + 1, sizeof **cards);

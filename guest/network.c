@@ -21,9 +21,9 @@
 #include <unistd.h>
 
 static const struct model models[] = {
-    {"virtio-net",     &virtio_net_class, virtio_net_port, virtio_net_set_link},
-    {"e1000", &e1000_class, e1000_port, e1000_set_link},
-    {0               },
+    {"virtio-net",     &virtio_net_class, virtio_net_port, virtio_net_set_link, true},
+    {"e1000", &e1000_class, e1000_port, e1000_set_link, false},
+    {0           },
 };
 
 /* ---- set-up */
@@ -38,15 +38,18 @@ static const struct model *model_of(const struct net_options *o)
 
 static const char *check(const struct net_options *o)
 {
+    const char *known = NULL;
+    const struct model *model = model_of(o);
     if (!net_backends[o->mode].open)
         return opts_say("--network %s: mode=%s is not in this build yet", o->text, net_mode_names[o->mode]);
-    if (model_of(o))
+    if (o->vhost)
+        return opts_say("--network %s: vhost=on is not in this build yet (leave it out)", o->text);
+    if (model && o->mq > 1 && !model->queues)
+        return opts_say("--network %s: mq=: %s has one queue (use model=virtio-net)", o->text, model->name);
+    if (model)
         return NULL;
-    const char *known = NULL;
-    for (const struct model *m = models; m->name; m++)
-        known = known ? opts_say("%s, %s", known, m->name) : m->name;
-    if (!known)
-        return opts_say("--network %s: this build has no network cards yet", o->text);
+    for (model = models; model->name; model++)
+        known = known ? opts_say("%s, %s", known, model->name) : model->name;
     return opts_say("--network %s: model=%s is no card of this build (it has %s)", o->text, o->model, known);
 }
 
@@ -144,9 +147,11 @@ static void stop_at_exit(void)
     network_stop(the_network);
 }
 
-struct network *network_new(const struct machine_options *o, struct net *net, char *err, size_t err_size)
+struct network *network_new(const struct machine_options *o, struct net *net, bool linux_guest, char *err,
+                            size_t err_size)
 {
-    struct network *nw = calloc(1, sizeof *nw + o->n_nets * sizeof *nw->cards);
+    unsigned cards = o->default_net && !linux_guest ? 0 : o->n_nets;
+    struct network *nw = calloc(1, sizeof *nw + cards * sizeof *nw->cards);
     if (!nw) {
         snprintf(err, err_size, "network: out of memory");
         return NULL;
@@ -156,7 +161,7 @@ struct network *network_new(const struct machine_options *o, struct net *net, ch
     if (!the_network)
         atexit(stop_at_exit);
     the_network = nw;
-    for (; nw->n < o->n_nets; nw->n++)
+    for (; nw->n < cards; nw->n++)
         if (!card_init(nw, nw->n, o, err, err_size)) {
             network_stop(nw);
             return NULL;
@@ -180,8 +185,10 @@ bool network_build(struct network *nw, struct board *board, char *err, size_t er
         struct card *card = &nw->cards[i];
         const uint8_t *m = card->mac;
         char options[64];
-        snprintf(options, sizeof options, "mac=%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4],
-                 m[5]);
+        int n = snprintf(options, sizeof options, "mac=%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3],
+                         m[4], m[5]);
+        if (card->o->mq > 1)
+            snprintf(options + n, sizeof options - (size_t)n, ",queues=%u", card->o->mq);
         card->dev = device_new(board, card->model->class, card->id, options, err, err_size);
         if (!card->dev)
             return false;

@@ -61,7 +61,8 @@ const struct opt machine_option_table[] = {
     OPT_FLAG(T, rng, "rng", 0, "a source of random numbers (virtio-rng)"),
     OPT_LIST(T, devices, "device", 0, "CLASS[,id=ID][,key=value...]", "a device; `help` lists the classes"),
     OPT_LIST(T, networks, "network", 'n', "mode=...[,key=value...]",
-             "a card and what it is plugged into; `help` lists the keys"),
+             "a card and what it is plugged into; `help` lists the keys",
+             .dflt = "mode=user; mode=none: no card"),
     OPT_FLAG(T, no_dhcp, "no-dhcp", 0, "do not ask for addresses before the command starts"),
     OPT_STRING(T, name, "name", 0, "NAME", "the guest's name", .dflt = "guest-PID"),
     OPT_FLAG(T, nodefaults, "nodefaults", 0, "no kernel parameters but those of -p"),
@@ -147,6 +148,7 @@ const char *machine_options_parse(int argc, char **argv, struct machine_options 
     for (size_t i = 0; i < o->networks.n; i++)
         if (!strcmp(o->networks.v[i], "help"))
             return NULL; /* answered by who has a standard output */
+    o->default_net = !o->networks.n;
     if ((error = netopt_parse(&o->networks, &o->nets, &o->n_nets)) || (error = network_check(o)))
         return error;
     if (o->gdb_wait && !o->gdb)

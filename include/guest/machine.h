@@ -39,6 +39,7 @@ struct machine_options {
     struct opt_list networks;
     struct net_options *nets; /* what they say, checked: n_nets cards */
     unsigned n_nets;
+    bool default_net; /* nobody said anything: one card in the user network, for Linux */
     bool no_dhcp;
     const char *name; /* NULL: guest-PID */
     int console;      /* enum machine_console */

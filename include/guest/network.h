@@ -32,9 +32,9 @@ void network_drivers(const struct machine_options *o, struct drivers *drivers);
 /* Somebody may answer at a card's other end. */
 bool network_has_peers(const struct machine_options *o);
 
-/* NULL: err has a sentence. */
-struct network *network_new(const struct machine_options *o, struct net *net, char *err, size_t err_size)
-    __attribute__((warn_unused_result));
+/* The default card is for Linux alone: a bare-metal program would have to know it. NULL: err has a sentence. */
+struct network *network_new(const struct machine_options *o, struct net *net, bool linux_guest, char *err,
+                            size_t err_size) __attribute__((warn_unused_result));
 bool network_build(struct network *nw, struct board *board, char *err, size_t err_size)
     __attribute__((warn_unused_result));
 bool network_plug(struct network *nw, char *err, size_t err_size) __attribute__((warn_unused_result));

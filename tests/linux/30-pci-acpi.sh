@@ -48,7 +48,7 @@ test_acpi_i386_says_nothing() { # 90 s
 test_pci_lspci_by_both_mechanisms() { # 60 s
     need lspci
     for how in linux-sysfs intel-conf1; do
-        run timeout 30 vmlet run -k "$CLOUD" -c 1 -m 512 -- lspci -A $how -n -vv -xxx
+        run timeout 30 vmlet run -k "$CLOUD" -n mode=none -c 1 -m 512 -- lspci -A $how -n -vv -xxx
         expect_status 0
         expect_match out '^00:00\.0 0600: 1b36:0008$'
         expect_match out '^00: 36 1b 08 00 06 00 '
@@ -62,7 +62,7 @@ test_pci_lspci_by_both_mechanisms() { # 60 s
 
 # Cache line size and latency timer are the guest's to write and are put back. Reads past 256 bytes come by ECAM: a conventional function has none there, so Linux gives it the small size.
 test_pci_config_from_the_guest() { # 40 s
-    run timeout 30 vmlet run -k "$CLOUD" -c 1 -m 512 -- sh -ec '
+    run timeout 30 vmlet run -k "$CLOUD" -n mode=none -c 1 -m 512 -- sh -ec '
         cd /sys/bus/pci/devices
         ls
         cd 0000:00:00.0

@@ -138,5 +138,8 @@ TEST(netopt_lists)
     list = (struct opt_list){v + 1, 1};
     CHECK(!netopt_parse(&list, &cards, &n) && n == 0);
     free(cards);
+    list = (struct opt_list){0};
+    CHECK(!netopt_parse(&list, &cards, &n) && n == 1 && cards[0].mode == NET_USER);
+    free(cards);
     opts_release();
 }
