@@ -86,7 +86,7 @@ test_edu_remove_and_rescan() { # 120 s
         '"$works"'
         rmmod edu
         [ ! -e /dev/edu0 ]
-        cat /proc/interrupts' 
+        cat /proc/interrupts'
     expect_status 0
     expect_match out 'No such device'
     expect_no_match out 'edu0'
