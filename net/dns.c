@@ -222,7 +222,7 @@ void dns_input(struct user *u, const struct ip_packet *p, uint16_t sport)
     uint8_t b[QUERY_MAX];
     size_t len = ip_copy(p, UDP_HEADER, b, sizeof b), question = question_end(b, len);
     bool is_new;
-    if (!question || p->len - UDP_HEADER > sizeof b || !user_is_guest(u, &p->src)) {
+    if (!question || p->len - UDP_HEADER > sizeof b || user_is_nobody(&p->src)) {
         user_drop(u, USER_DROP_DNS);
         return;
     }

@@ -138,7 +138,7 @@ void icmp_input(struct user *u, const struct ip_packet *p)
         user_drop(u, USER_DROP_CHECKSUM);
     } else if (p->v6 && ndp_input(u, p)) {
         ;
-    } else if (!user_is_guest(u, &p->src)) {
+    } else if (user_is_nobody(&p->src)) {
         user_drop(u, USER_DROP_SOURCE);
     } else if (h[0] != (p->v6 ? ICMP6_ECHO : ICMP_ECHO) || h[1] != 0) {
         user_drop(u, USER_DROP_ICMP); /* the guest's own errors and others: nobody here waits for them */

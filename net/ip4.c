@@ -65,12 +65,15 @@ void ip4_input(struct user *u, const struct frame *f)
     p.df = fragment & IP4_DF;
     p.csum_ok = f->meta->flags & (PORT_NEEDS_CSUM | PORT_DATA_VALID);
     p.gso_size = (f->meta->gso_type & ~PORT_GSO_ECN) == PORT_GSO_TCPV4 ? f->meta->gso_size : 0;
-    if (!user_is_guest(u, &p.src) && !(get32(h + 12) == 0 && p.proto == IP_UDP)) {
-        user_drop(u, USER_DROP_SOURCE);
-        return;
+    if (!neigh_is_last(u, &p.src, f->head + 6)) {
+        bool nobody = user_is_nobody(&p.src) && p.proto == IP_UDP;
+        if (!nobody && !user_is_guest(u, &p.src)) {
+            user_drop(u, USER_DROP_SOURCE);
+            return;
+        }
+        if (!nobody)
+            neigh_learn(u, &p.src, f->head + 6);
     }
-    if (get32(h + 12))
-        neigh_learn(u, &p.src, f->head + 6);
     p.n = ip_slice(f->iov, f->n, ETH_HEADER + ihl, p.len, u->in, PORT_IOV_MAX);
     if (fragment & (IP4_MF | IP4_OFFSET)) {
         frag_input(u, &p, get16(h + 4), (fragment & IP4_OFFSET) * 8u, fragment & IP4_MF);

@@ -59,15 +59,6 @@ static int walk(const struct ip_packet *p, int next, size_t *at)
     return next;
 }
 
-static bool addresses_ok(struct user *u, const struct ip_packet *p)
-{
-    static const struct ip_addr unspecified;
-    if (ip_is4(&p->src) || ip_is4(&p->dst) || ip_same(&p->dst, &unspecified))
-        return false;
-    /* Nobody yet: it asks whether its address is free, or for a router (RFC 4861) */
-    return user_is_guest(u, &p->src) || ip_same(&p->src, &unspecified);
-}
-
 /* The payload from `at` on, of p. */
 static void advance(struct ip_packet *p, struct iovec *in, size_t at)
 {
@@ -80,7 +71,6 @@ static void advance(struct ip_packet *p, struct iovec *in, size_t at)
 
 void ip6_input(struct user *u, const struct frame *f)
 {
-    static const struct ip_addr unspecified;
     const uint8_t *h = f->head + ETH_HEADER;
     uint8_t fragment[IP6_FRAGMENT_HEADER];
     size_t at = 0;
@@ -105,13 +95,21 @@ void ip6_input(struct user *u, const struct frame *f)
         .iov = u->in,
         .len = get16(h + 4),
     };
-    if (!addresses_ok(u, &p)) {
+    if (ip_is4(&p.dst) || user_is_nobody(&p.dst)) {
         user_drop(u, USER_DROP_SOURCE);
         return;
     }
+    if (!neigh_is_last(u, &p.src, f->head + 6)) {
+        /* Nobody yet: it asks whether its address is free, or for a router (RFC 4861) */
+        bool nobody = user_is_nobody(&p.src) && !ip_is4(&p.src);
+        if (!nobody && (ip_is4(&p.src) || !user_is_guest(u, &p.src))) {
+            user_drop(u, USER_DROP_SOURCE);
+            return;
+        }
+        if (!nobody)
+            neigh_learn(u, &p.src, f->head + 6);
+    }
     p.n = ip_slice(f->iov, f->n, ETH_HEADER + IP6_HEADER, p.len, u->in, PORT_IOV_MAX);
-    if (!ip_same(&p.src, &unspecified))
-        neigh_learn(u, &p.src, f->head + 6);
 
     int next = walk(&p, h[6], &at);
     if (next == NEXT_FRAGMENT && ip_copy(&p, at, fragment, sizeof fragment) == sizeof fragment) {

@@ -96,7 +96,7 @@ static bool served(struct user *u, const struct ip_packet *p, uint16_t sport, ui
         dns_input(u, p, sport);
         return true;
     }
-    return user_is_guest(u, &p->src) && tftp_input(u, p, sport, dport);
+    return !user_is_nobody(&p->src) && tftp_input(u, p, sport, dport);
 }
 
 void udp_input(struct user *u, const struct ip_packet *p)
@@ -121,7 +121,7 @@ void udp_input(struct user *u, const struct ip_packet *p)
     }
     if (served(u, &cut, sport, dport))
         return;
-    if (!user_is_guest(u, &p->src)) { /* only DHCP knows nobody */
+    if (user_is_nobody(&p->src)) { /* only DHCP knows nobody */
         user_drop(u, USER_DROP_SOURCE);
         return;
     }

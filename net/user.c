@@ -50,7 +50,7 @@ void user_deliver(struct user *u, const struct ip_packet *p)
         ip_refuse(u, p, IP_HOPS, 0, NULL);
         return;
     }
-    if (p->proto != IP_UDP && p->proto != IP_ICMP6 && !user_is_guest(u, &p->src)) {
+    if (p->proto != IP_UDP && p->proto != IP_ICMP6 && user_is_nobody(&p->src)) {
         user_drop(u, USER_DROP_SOURCE); /* DHCP and NDP look themselves: they serve who has no address yet */
         return;
     }

@@ -190,6 +190,11 @@ bool user_is_us(const struct user *u,
                 const struct ip_addr *a); /* gateway, DNS server, our link-local address */
 bool user_is_many(const struct user *u, const struct ip_addr *a);  /* multicast, broadcast */
 bool user_is_guest(const struct user *u, const struct ip_addr *a); /* an address that a guest may have */
+/* 0.0.0.0 and ::, which DHCP and NDP may come from. All other packets' sources are a guest's (ip4.c, ip6.c). */
+static inline bool user_is_nobody(const struct ip_addr *a)
+{
+    return !get32(a->b + 12) && (ip_is4(a) || !(get32(a->b) | get32(a->b + 4) | get32(a->b + 8)));
+}
 
 /* ip.c */
 uint16_t ip_sum_add(uint16_t a, uint16_t b);
@@ -212,6 +217,11 @@ size_t ip6_header(uint8_t *h, const struct ip_out *o, size_t payload, uint32_t i
 
 /* neigh.c */
 void neigh_init(struct user *u);
+/* The neighbour that was found last is this one: so its address is a guest's, and there is nothing to learn. */
+static inline bool neigh_is_last(const struct user *u, const struct ip_addr *addr, const uint8_t mac[6])
+{
+    return u->last->valid && ip_same(&u->last->addr, addr) && !memcmp(u->last->mac, mac, 6);
+}
 void neigh_learn(struct user *u, const struct ip_addr *addr, const uint8_t mac[6]);
 /* NULL: nobody knows. */
 const uint8_t *neigh_find(struct user *u, const struct ip_addr *addr);
