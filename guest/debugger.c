@@ -5,6 +5,7 @@
 #include "guest/control.h"
 #include "guest/gdb.h"
 #include "guest/hold.h"
+#include "kvm/host/log.h"
 #include "kvm/host/loop.h"
 #include "mem/access.h"
 
@@ -136,25 +137,25 @@ void debugger_event(struct debugger *d, struct vcpu *vcpu, const struct vcpu_deb
     loop_task_post(&d->event);
 }
 
-struct debugger *debugger_new(const struct debugger_config *config, char *err, size_t err_size)
+struct debugger *debugger_start(const struct debugger_config *config)
 {
+    char err[512];
     struct debugger *d = calloc(1, sizeof *d);
+    if (!vm_can_debug(config->vm))
+        die("--gdb: KVM here cannot debug guests (it has no KVM_CAP_SET_GUEST_DEBUG)");
     if (d) {
         d->config = *config;
         d->gdb = gdb_new(&target, d, config->wide);
     }
-    if (!d || !d->gdb) {
-        snprintf(err, err_size, "--gdb: out of memory");
-        free(d);
-        return NULL;
-    }
+    if (!d || !d->gdb)
+        die("--gdb: out of memory");
     loop_task_init(config->loop, &d->event, on_event, d);
-    d->server = gdb_server_new(config->loop, d->gdb, config->where, err, err_size);
-    if (d->server)
-        return d;
-    gdb_free(d->gdb);
-    free(d);
-    return NULL;
+    d->server = gdb_server_new(config->loop, d->gdb, config->where, err, sizeof err);
+    if (!d->server)
+        die("%s", err);
+    if (config->wait)
+        (void)hold_take(machine_hold(config->machine), HOLD_GDB);
+    return d;
 }
 
 void debugger_end(struct debugger *d, int status)

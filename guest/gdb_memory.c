@@ -13,21 +13,33 @@ enum {
 
 /* --- physical bytes with our breakpoints thought away */
 
-/* read: what a breakpoint hides goes into data. write: what data has goes below the breakpoint, and the int3 stays. */
-static void mask(struct gdb *gdb, uint64_t gpa, uint8_t *data, size_t n, bool write)
+/* The byte of data, which is what stands at gpa and on, that b has changed; NULL: it lies elsewhere. */
+static uint8_t *changed(const struct gdb_soft *b, uint64_t gpa, uint8_t *data, size_t n)
+{
+    return b->gpa < gpa || b->gpa - gpa >= n ? NULL : &data[b->gpa - gpa];
+}
+
+/* What was read becomes what would be there without us. */
+static void unmask(struct gdb *gdb, uint64_t gpa, uint8_t *data, size_t n)
 {
     for (unsigned i = 0; i < gdb->breaks.n_soft; i++) {
-        struct gdb_soft *b = &gdb->breaks.soft[i];
-        if (b->gpa < gpa || b->gpa - gpa >= n)
-            continue;
-        uint8_t *byte = &data[b->gpa - gpa];
-        if (write) {
-            b->saved = *byte;
-            *byte = INT3;
-        } else if (*byte == INT3) { /* else the guest has written there meanwhile */
+        const struct gdb_soft *b = &gdb->breaks.soft[i];
+        uint8_t *byte = changed(b, gpa, data, n);
+        if (byte && *byte == INT3) /* else the guest has written there meanwhile */
             *byte = b->saved;
-        }
     }
+}
+
+/* What is to be written goes below the breakpoints, of which several may be on one byte. */
+static void mask(struct gdb *gdb, uint64_t gpa, uint8_t *data, size_t n)
+{
+    const uint8_t *byte;
+    for (unsigned i = 0; i < gdb->breaks.n_soft; i++)
+        if ((byte = changed(&gdb->breaks.soft[i], gpa, data, n)))
+            gdb->breaks.soft[i].saved = *byte;
+    for (unsigned i = 0; i < gdb->breaks.n_soft; i++)
+        if (changed(&gdb->breaks.soft[i], gpa, data, n))
+            *changed(&gdb->breaks.soft[i], gpa, data, n) = INT3;
 }
 
 /* How much of [va, va + n) lies in one page, and where. 0: not mapped. */
@@ -48,7 +60,7 @@ size_t gdb_memory_read(struct gdb *gdb, uint64_t va, void *data, size_t n)
         step = piece(gdb, gdb->cpu, va + done, n - done, &gpa);
         if (!step || !gdb->target->read(gdb->ctx, gpa, bytes + done, step))
             break;
-        mask(gdb, gpa, bytes + done, step, false);
+        unmask(gdb, gpa, bytes + done, step);
     }
     return done;
 }
@@ -68,7 +80,7 @@ bool gdb_memory_write(struct gdb *gdb, uint64_t va, const void *data, size_t n)
         if (!step)
             return false;
         memcpy(page, bytes + done, step);
-        mask(gdb, gpa, page, step, true);
+        mask(gdb, gpa, page, step);
         if (!gdb->target->write(gdb->ctx, gpa, page, step))
             return false;
     }

@@ -11,7 +11,6 @@
 #include "guest/network.h"
 #include "guest/payload.h"
 #include "guest/seeing.h"
-#include "kvm/debug.h"
 #include "kvm/host/log.h"
 #include "kvm/host/work.h"
 #include "kvm/irq.h"
@@ -117,18 +116,6 @@ static void boot_cpu(struct machine *m, const struct boot_state *s)
         die("vCPU 0: initial registers: %s", strerror(-rc));
 }
 
-static void debugger_start(struct machine *m, bool wide)
-{
-    char err[512];
-    const struct debugger_config config = {m->loop, m->vcpus, &m->memory, m, m->options->gdb, wide};
-    if (!vm_can_debug(m->vm))
-        die("--gdb: KVM here cannot debug guests (KVM_CAP_SET_GUEST_DEBUG)");
-    if (!(m->debugger = debugger_new(&config, err, sizeof err)))
-        die("%s", err);
-    if (m->options->gdb_wait)
-        hold_take(&m->hold, HOLD_GDB); /* until a gdb lets it go */
-}
-
 int machine_run(const struct machine_options *o)
 {
     static struct machine machine;
@@ -211,7 +198,8 @@ int machine_run(const struct machine_options *o)
     if (!network_plug(m->network, err, sizeof err))
         die("%s", err);
     if (o->gdb)
-        debugger_start(m, wide);
+        m->debugger = debugger_start(
+            &(struct debugger_config){m->loop, m->vm, m->vcpus, &m->memory, m, o->gdb, o->gdb_wait, wide});
     if (o->timeout)
         loop_timer_set(&m->timeout, machine_deadline(m));
     loop_timer_after(&m->halt_check, m->halt_wait);

@@ -9,7 +9,6 @@
 #define GUEST_DEBUGGER_H
 
 #include <stdbool.h>
-#include <stddef.h>
 
 struct debugger;
 struct loop;
@@ -18,18 +17,20 @@ struct space;
 struct vcpu;
 struct vcpu_debug_event;
 struct vcpus;
+struct vm;
 
 struct debugger_config {
     struct loop *loop;
+    struct vm *vm;
     struct vcpus *vcpus;
     struct space *memory;
     struct machine *machine;
     const char *where; /* --gdb */
+    bool wait;         /* --gdb-wait: holds the guest until a gdb lets it go */
     bool wide;         /* the kernel is a 64-bit one */
 };
-/* NULL: a sentence in err. vCPUs are there, but not started. */
-struct debugger *debugger_new(const struct debugger_config *config, char *err, size_t err_size)
-    __attribute__((warn_unused_result));
+/* Set-up, vCPUs not started yet; die()s when it cannot be. */
+struct debugger *debugger_start(const struct debugger_config *config);
 /* The run is over, with that status; gdb is told, and the socket goes. vCPUs are still there, their threads need not be. NULL is
  * fine. */
 void debugger_end(struct debugger *d, int status);
