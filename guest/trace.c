@@ -239,6 +239,8 @@ static const char *open_outputs(struct trace *t, const struct trace_config *c, c
     if (!c->file)
         return NULL;
     int fd = open_file(c->file, c->patience);
+    if (fd < 0 && errno == EINTR)
+        return NULL; /* a signal is pending: the loop will end the run by it at once */
     if (fd < 0) {
         snprintf(err, errlen, "--trace-file %.200s: %s", c->file,
                  errno == ETIMEDOUT ? "nobody opened the FIFO for reading" : strerror(errno));

@@ -108,6 +108,7 @@ TEST(rule_registers)
                    "  misuse: a write to a read-only register: 3\n"
                    "  misuse: a read of a write-only register: 3\n"
                    "  misuse: a write to a register while the device is busy: 1\n");
+    free(buf);
     lint_free(lint);
 }
 

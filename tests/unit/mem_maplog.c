@@ -16,6 +16,7 @@ static char *printed(void (*fn)(FILE *out))
 {
     static char *buf;
     static size_t size;
+    free(buf);
     FILE *f = open_memstream(&buf, &size);
     fn(f);
     fclose(f);

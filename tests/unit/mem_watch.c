@@ -37,8 +37,9 @@ static struct device *make(const struct device_class *class)
 
 static char *text(struct device *dev)
 {
-    char *buf;
-    size_t size;
+    static char *buf;
+    static size_t size;
+    free(buf);
     FILE *f = open_memstream(&buf, &size);
     device_stats(dev, f);
     fclose(f);
