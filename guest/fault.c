@@ -94,9 +94,15 @@ static bool matches(const struct fault *f, const struct watch_event *e)
     return false;
 }
 
+static void read_ones(struct watch_event *e)
+{
+    if (!e->write)
+        e->value = e->size >= 8 ? UINT64_MAX : (UINT64_C(1) << 8 * e->size) - 1;
+}
+
 static enum watch_verdict removed(struct watch_event *e)
 {
-    e->value = UINT64_MAX;
+    read_ones(e);
     return e->kind == WATCH_DMA ? WATCH_FAIL : WATCH_SKIP;
 }
 
@@ -138,7 +144,7 @@ static enum watch_verdict act(struct patient *p, struct fault *f, struct watch_e
     case FAULT_DROP:
         if (f->event == FAULT_LINK)
             break;
-        e->value = UINT64_MAX;
+        read_ones(e);
         return WATCH_SKIP;
     case FAULT_DOUBLE:
         return WATCH_TWICE;

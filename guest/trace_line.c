@@ -72,6 +72,11 @@ static bool is_access(const struct watch_event *e)
     return e->kind == WATCH_REG || e->kind == WATCH_REFUSED || e->kind == WATCH_CONFIG;
 }
 
+static bool is_faulty_access(const struct watch_event *e)
+{
+    return e->kind == WATCH_FAULT && e->size;
+}
+
 static const char *op_of(const struct watch_event *e)
 {
     static const char *const ops[WATCH_KINDS] = {
@@ -83,10 +88,10 @@ static const char *op_of(const struct watch_event *e)
 
 /* --- in words */
 
-static void text_access(struct out *o, const struct trace_line *l)
+/* "W STATUS+1/1=5" */
+static void text_words(struct out *o, const struct watch_event *e)
 {
-    const struct watch_event *e = l->e;
-    char name[64], bits[256];
+    char name[64];
     put(o, " %s%s ", e->kind == WATCH_CONFIG ? "config " : "", direction(e));
     if (e->reg) {
         put(o, "%s", reg_name_text(e->reg, e->index, name, sizeof name));
@@ -99,6 +104,13 @@ static void text_access(struct out *o, const struct trace_line *l)
     }
     if (e->kind != WATCH_REFUSED || e->write)
         put(o, e->value < 10 ? "=%" PRIu64 : "=0x%" PRIx64, e->value);
+}
+
+static void text_access(struct out *o, const struct trace_line *l)
+{
+    const struct watch_event *e = l->e;
+    char bits[256];
+    text_words(o, e);
     if (e->reg && e->reg->bits && *reg_bits_text(e->reg, in_register(e), bits, sizeof bits))
         put(o, " %s", bits);
     if (e->kind == WATCH_REFUSED)
@@ -124,6 +136,10 @@ static void text_event(struct out *o, const struct trace_line *l)
         put(o, " -> %s", e->text);
     } else {
         put(o, e->text ? " %s: %s" : " %s", op_of(e), e->text);
+        if (is_faulty_access(e)) {
+            put(o, ":");
+            text_words(o, e);
+        }
     }
 }
 
@@ -234,12 +250,9 @@ static void json_bits(struct out *o, const struct watch_event *e)
         put(o, "}");
 }
 
-static void json_access(struct out *o, const struct trace_line *l)
+static void json_words(struct out *o, const struct watch_event *e)
 {
-    const struct watch_event *e = l->e;
     char name[64];
-    if (e->kind == WATCH_CONFIG)
-        put(o, ",\"space\":\"config\"");
     if (e->reg)
         put_string(o, "reg", reg_name_text(e->reg, e->index, name, sizeof name));
     if (!e->reg || lane(e))
@@ -247,6 +260,14 @@ static void json_access(struct out *o, const struct trace_line *l)
     put(o, ",\"size\":%u", e->size);
     if (e->kind != WATCH_REFUSED || e->write)
         put(o, ",\"value\":\"0x%" PRIx64 "\"", e->value);
+}
+
+static void json_access(struct out *o, const struct trace_line *l)
+{
+    const struct watch_event *e = l->e;
+    if (e->kind == WATCH_CONFIG)
+        put(o, ",\"space\":\"config\"");
+    json_words(o, e);
     if (e->reg)
         json_bits(o, e);
     if (e->kind == WATCH_REFUSED)
@@ -284,6 +305,10 @@ size_t trace_json(const struct trace_line *l, char *buf, size_t size)
         put_string(&o, "led", e->text);
     } else if (e->text) {
         put_string(&o, "text", e->text);
+        if (is_faulty_access(e)) {
+            put_string(&o, "dir", direction(e));
+            json_words(&o, e);
+        }
     }
     return end(&o, "}");
 }

@@ -221,8 +221,7 @@ static inline struct hit find(struct reg_map *map, uint64_t offset, unsigned siz
     return hit;
 }
 
-/* For the hooks: which register was meant by an access that was refused. */
-static const struct reg *meant(struct reg_map *map, uint64_t offset)
+const struct reg *regs_meant(struct reg_map *map, uint64_t offset)
 {
     uint64_t slot = offset >> map->shift;
 
@@ -243,7 +242,7 @@ static __attribute__((noinline)) uint64_t refuse(struct reg_map *map, enum reg_f
 
     dev->refused[fault]++;
     if (hooks && hooks->refused)
-        hooks->refused(hooks->ctx, dev, fault, meant(map, offset), write, offset, size, value);
+        hooks->refused(hooks->ctx, dev, fault, regs_meant(map, offset), write, offset, size, value);
     return (fault == REG_FAULT_HOLE ? map->bank->hole : UINT64_MAX) & size_mask(size);
 }
 

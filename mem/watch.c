@@ -44,6 +44,12 @@ void watch_tell(struct device *dev, const struct watch_event *e)
             watch->list[i].watcher->ops->event(watch->list[i].watcher, dev, e);
 }
 
+static unsigned element(const struct reg *reg, uint64_t offset)
+{
+    uint32_t stride = reg->stride ? reg->stride : reg->width;
+    return reg->count > 1 ? (unsigned)((offset - reg->offset) / stride) : 0;
+}
+
 /* The first that does not let it go decides. */
 enum watch_verdict watch_ask(struct device *dev, struct watch_event *e)
 {
@@ -56,6 +62,10 @@ enum watch_verdict watch_ask(struct device *dev, struct watch_event *e)
         if (e->text) {
             struct watch_event fault = *e;
             fault.kind = WATCH_FAULT;
+            if (!e->write && verdict != WATCH_SKIP)
+                fault.size = 0; /* what will be read is not known yet */
+            fault.reg = e->map ? regs_meant(e->map, e->offset) : NULL;
+            fault.index = fault.reg ? element(fault.reg, e->offset) : e->index;
             watch_tell(dev, &fault);
             e->text = NULL;
         }
@@ -91,6 +101,7 @@ static void on_refused(void *ctx, struct device *dev, enum reg_fault why, const 
     watch_tell(dev, &(struct watch_event){.kind = WATCH_REFUSED,
                                           .write = write,
                                           .size = size,
+                                          .index = reg ? element(reg, offset) : 0,
                                           .offset = offset,
                                           .value = value,
                                           .reg = reg,

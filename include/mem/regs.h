@@ -152,6 +152,9 @@ void regs_reset(struct reg_map *map, bool all);
 uint64_t reg_field_get(const struct device *dev, const struct reg *reg, unsigned index);
 void reg_field_set(struct device *dev, const struct reg *reg, unsigned index, uint64_t value);
 
+/* The register that an access to this offset means, whatever its size and direction, for messages; NULL: there is none. */
+const struct reg *regs_meant(struct reg_map *map, uint64_t offset);
+
 /* `info regs`: one line a register: offset, name, value, bit fields that are not 0. Changes nothing: a
  * register whose value only a callback with effects knows is shown as `-`. */
 void regs_dump(struct reg_map *map, FILE *out);

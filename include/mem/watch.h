@@ -63,7 +63,7 @@ enum watch_kind {
     WATCH_DROP,   /* device_drop() number `index`: text */
     WATCH_LINT,   /* device_lint() number `index`: text */
     WATCH_RESET,
-    WATCH_FAULT, /* a watcher took something out of nature's hands: text */
+    WATCH_FAULT, /* a watcher took something out of nature's hands: text; size 0: no access was it */
     WATCH_KINDS
 };
 #define WATCH_ALL ((1u << WATCH_KINDS) - 1)

@@ -2,6 +2,7 @@
 /* Traces of edu, word for word: include/guest/trace.h. */
 #include "test.h"
 #include <sys/mman.h>
+#include "guest/fault.h"
 #include "guest/trace.h"
 #include "guest/trace_line.h"
 #include "mem/maplog.h"
@@ -410,4 +411,26 @@ TEST(trace_takes_shortcuts_away)
     CHECK(!device_map(&edu->dev, 0)->region.plain);
     text();
     unlink(json_path);
+}
+
+TEST(trace_of_faults)
+{
+    static const char *specs[] = {"edu0:write.STATUS:drop@1", "edu0:read:drop@1", "edu0:irq:drop@1",
+                                  "edu0:read:double@2", NULL};
+    struct opt_list list = {specs, 4};
+    see_board("edu0");
+    struct faults *faults =
+        faults_new(&(struct fault_config){.board = &m->board, .specs = &list}, m->err, sizeof m->err);
+    CHECK(faults);
+    CHECK(begin_with("edu", 0, NULL));
+    wr(0x20, 0x80, 4);
+    rd(0x20, 4);
+    wr(0x60, 1, 4);
+    rd(0x24, 4);
+    CHECK_STR(brief(text()), "000000 - edu0 fault: edu0:write.STATUS:drop@1: W STATUS=0x80\n"
+                             "000000 - edu0 fault: edu0:read:drop@1: R STATUS=0xffffffff\n"
+                             "000000 - edu0 W INTR_RAISE=1 FACT\n"
+                             "000000 - edu0 fault: edu0:irq:drop@1\n"
+                             "000000 - edu0 fault: edu0:read:double@2\n"
+                             "000000 - edu0 R INTR_STATUS=1 FACT\n");
 }
