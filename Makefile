@@ -63,20 +63,25 @@ $B/unit/%: $B/tests/unit/%.o $B/libvmlet.a
 	@mkdir -p $(@D)
 	$(CC) $(ALL_LDFLAGS) -o $@ $^
 
+# Programs of the tests' own that run in guests.
+build/tools/%: tests/bench/%.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -static -o $@ $<
+
 unit: $(UNIT) ## build and run the unit tests
 	@tests/unit/run $(UNIT)
 
-test: all ## all tests: unit, bare-metal guests, Linux guests
+test: all build/tools/netpeer ## all tests: unit, bare-metal guests, Linux guests
 	@tests/deps || true
 	@MAKE="$(MAKE)" tests/run
 
-soak: all ## all tests, with fifty times the work where they count
+soak: all build/tools/netpeer ## all tests, with fifty times the work where they count
 	@TEST_SCALE=50 TEST_TIMEOUT=3600 TEST_SLOW=10 MAKE="$(MAKE)" tests/run
 
 lint: ## layers, format, static checks
 	@tests/lint/run
 
-bench: all ## measure; tests/bench/README.md says what and how
+bench: all build/tools/netpeer ## measure; tests/bench/README.md says what and how
 	@tests/bench/run
 
 run: all ## boot a Debian kernel with a short check

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+# TCP of the user network, with Debian's kernels as guests: bytes both ways with checksums, many connections, idle ones, forwards,
+# and the words for what cannot be reached. netpeer (tests/bench/netpeer.c) checks each byte itself.
+# files: build/tools/netpeer:/bin/netpeer
+
+peer() {
+    need netpeer
+    netpeer serve 127.0.0.1 9001 >peer.log 2>&1 &
+    peer_pid=$!
+    trap 'kill $peer_pid 2>/dev/null' EXIT
+    tool=$(command -v netpeer)
+}
+guest() { # KERNEL CARD COMMAND
+    run vmlet run -m 512 -k "$1" -n "$2" --add "$tool:/bin/netpeer" -- sh -c "$3"
+}
+
+test_100_mb_over_http_and_back() { # 120 s
+    peer
+    mkdir www
+    head -c 100000000 /dev/urandom >www/blob
+    sum=$(md5sum <www/blob)
+    busybox httpd -f -p 127.0.0.1:9002 -h www &
+    httpd=$!
+    trap 'kill $peer_pid $httpd 2>/dev/null' EXIT
+    guest "$CLOUD" model=virtio-net 'wget -q -O - http://10.0.2.2:9002/blob | md5sum; netpeer put 10.0.2.2 9001 100000000 >&2'
+    expect_status 0
+    expect_out '%s\n' "$sum"
+    expect_match err 'put [0-9.]+ MB/s'
+}
+test_both_ways_with_e1000() { # 120 s
+    peer
+    guest "$FULL" model=e1000 'netpeer get 10.0.2.2 9001 30000000 && netpeer put 10.0.2.2 9001 30000000'
+    expect_status 0
+    expect_match out 'get [0-9.]+ MB/s'
+    expect_match out 'put [0-9.]+ MB/s'
+}
+test_500_connections_at_once() { # 60 s
+    peer
+    guest "$CLOUD" model=virtio-net 'netpeer many 10.0.2.2 9001 500 1 && netpeer conn 10.0.2.2 9001 100'
+    expect_status 0
+    expect_match out 'many 500'
+    expect_match out 'conn [0-9.]+ /s'
+}
+test_idle_connection_is_held() { # 90 s
+    peer
+    guest "$CLOUD" model=virtio-net 'netpeer many 10.0.2.2 9001 3 30'
+    expect_status 0
+    expect_match out 'many 3'
+}
+test_refused_is_told_at_once() { # 60 s
+    peer
+    guest "$CLOUD" model=virtio-net 'time -p netpeer rr 10.0.2.2 1 1; netpeer rr 127.0.0.2 9001 1'
+    expect_match out 'connect: Connection refused'
+    expect_match err 'real 0\.'
+}
+test_forward_to_a_server_in_the_guest() { # 90 s
+    peer
+    vmlet run -m 512 -k "$CLOUD" -n model=virtio-net,hostfwd=tcp:127.0.0.1:9003-:9001 --add "$tool:/bin/netpeer" \
+        -- sh -c 'netpeer serve 9001 & sleep 60' >guest.log 2>&1 &
+    vm=$!
+    trap 'kill $peer_pid $vm 2>/dev/null' EXIT
+    n=0
+    until netpeer rr 127.0.0.1 9003 1 >/dev/null 2>&1; do # before the guest listens, the answer is a reset
+        n=$((n + 1))
+        [ $n -lt 60 ] || fail "the guest does not answer: $(tail -n 20 guest.log)"
+        sleep 1
+    done
+    run netpeer get 127.0.0.1 9003 20000000
+    expect_status 0
+    run netpeer put 127.0.0.1 9003 20000000
+    expect_status 0
+    run netpeer many 127.0.0.1 9003 200
+    expect_status 0
+}
