@@ -4,6 +4,7 @@
  * lines. `run` makes a guest (guest/machine.h); the others talk to one that runs, over its control socket.
  */
 #include "guest/classes.h"
+#include "guest/list.h"
 #include "guest/machine.h"
 #include "guest/tracediff.h"
 #include "guest/netopt.h"
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define VERSION "0.1"
 
@@ -86,18 +88,11 @@ static int verb_run(const struct verb *verb, int argc, char **argv)
     return machine_run(&options);
 }
 
-static void print_guest(void *arg, const char *name, pid_t pid)
-{
-    (void)arg;
-    printf("%-20s %ld\n", name, (long)pid);
-}
-
 static int verb_list(const struct verb *verb, int argc, char **argv)
 {
-    (void)argv;
-    if (argc)
+    if (argc && strcmp(argv[0], "-i") && strcmp(argv[0], "--run")) /* lkvm's words for the guests that run */
         return usage(verb, "takes no arguments");
-    const char *error = ctl_list(print_guest, NULL);
+    const char *error = list_print(stdout, isatty(STDOUT_FILENO));
     if (error)
         warn("%s", error);
     return error != NULL;
@@ -129,21 +124,33 @@ static void send_each(void *arg, const char *name, pid_t pid)
     all->status |= send(all->verb, name, 0, NULL);
 }
 
-/* To the guest named by the first word (or by lkvm's -n), or to all of them (lkvm's -a). */
+/* The first of the words that is one of the two, or argc. */
+static int find_word(int argc, char **argv, const char *a, const char *b)
+{
+    for (int i = 0; i < argc; i++)
+        if (!strcmp(argv[i], a) || !strcmp(argv[i], b))
+            return i;
+    return argc;
+}
+
+/* To the guest named by the first word (or by lkvm's -n, wherever it stands), or to all of them (lkvm's -a). */
 static int verb_send(const struct verb *verb, int argc, char **argv)
 {
     struct everybody all = {verb, 0};
-    if (argc == 1 && (!strcmp(argv[0], "-a") || !strcmp(argv[0], "--all"))) {
+    if (argc == 1 && find_word(argc, argv, "-a", "--all") == 0) {
         const char *error = ctl_list(send_each, &all);
         if (error)
             warn("%s", error);
         return all.status | (error != NULL);
     }
-    if (argc && (!strcmp(argv[0], "-n") || !strcmp(argv[0], "--name")))
-        argc--, argv++;
-    if (!argc)
+    int at = find_word(argc, argv, "-n", "--name"), taken = at < argc ? 2 : 1;
+    if (at == argc)
+        at = 0;
+    if (argc < at + taken)
         return usage(verb, "which guest? (`vmlet list` names them)");
-    return send(verb, argv[0], argc - 1, argv + 1);
+    const char *name = argv[at + taken - 1];
+    memmove(argv + at, argv + at + taken, (size_t)(argc - at - taken) * sizeof *argv);
+    return send(verb, name, argc - taken, argv);
 }
 
 static int verb_trace_diff(const struct verb *verb, int argc, char **argv)
@@ -273,12 +280,14 @@ static const struct verb verbs[] = {
   /* one line a verb, none moves for another */
   /* clang-format off */
     {"run", "[options] [KERNEL] [-- COMMAND [ARG...]]", "boot a guest", verb_run},
-    {"list", "", "the guests that run", verb_list},
+    {"list", "", "the guests that run: name, process, time, processor time, memory", verb_list},
     {"info", "NAME mtree [-f] | qtree | pci [-x] [ID] | regs ID | irq | stats [ID] | net", "look into a guest: memory map, devices, registers, interrupts, drops, network", verb_send},
     {"link", "NAME CARD up|down", "pull a network cable, or plug it in", verb_send},
     {"forward", "NAME add|remove RULE [CARD]", "a way into the guest's user network", verb_send},
     {"pause", "NAME | -a", "make a guest's CPUs stand still", verb_send},
     {"resume", "NAME | -a", "let them go on", verb_send},
+    {"debug", "NAME [--dump | --nmi [CPU] | --sysrq CHAR]", "registers and code of each CPU; an NMI; a SysRq key", verb_send},
+    {"stat", "NAME [-m]", "a guest's times, exits and memory", verb_send},
     {"stop", "NAME | -a", "end a guest", verb_send},
     {"trace-diff", "A B", "where two traces diverge (0: nowhere, 1: it is printed, 2: trouble)", verb_trace_diff},
     {"version", "", "which vmlet this is", verb_version},

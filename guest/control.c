@@ -2,6 +2,7 @@
 /* The answers on the control socket: see include/guest/control.h. One line of the table each. */
 #include "guest/control.h"
 
+#include "guest/debug_verbs.h"
 #include "guest/hold.h"
 #include "guest/info.h"
 #include "guest/network.h"
@@ -56,6 +57,16 @@ static const char *do_irq(void *arg, int argc, char **argv, FILE *out)
 static const char *do_stats(void *arg, int argc, char **argv, FILE *out)
 {
     return info_stats(machine_board(arg), argc, argv, out);
+}
+
+static const char *do_debug(void *arg, int argc, char **argv, FILE *out)
+{
+    return debug_verb(arg, argc, argv, out);
+}
+
+static const char *do_stat(void *arg, int argc, char **argv, FILE *out)
+{
+    return stat_verb(arg, argc, argv, out);
 }
 
 static const char *do_pause(void *arg, int argc, char **argv, FILE *out)
@@ -129,6 +140,8 @@ static const struct {
     {"info net",   "cards, what they are plugged into, and what passed",        do_net    },
     {"link",       "CARD up|down: pull a cable, or plug it in",                 do_link   },
     {"forward",    "add|remove RULE [CARD]: a way into the user network",       do_forward},
+    {"debug",      "[--dump | --nmi [CPU] | --sysrq CHAR]: look at the CPUs, or prod them", do_debug },
+    {"stat",       "[-m]: times, exits, memory",                                do_stat   },
     {"pause",      "the CPUs stand still",                                      do_pause  },
     {"resume",     "the CPUs go on",                                            do_resume },
     {"stop",       "the guest ends",                                            do_stop   },

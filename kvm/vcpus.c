@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -201,6 +202,15 @@ void vcpu_stats(const struct vcpu *vcpu, struct vcpu_stats *stats)
         if (i != KVM_EXIT_INTR)
             stats->total += stats->exits[i];
     }
+}
+
+uint64_t vcpu_cpu_ns(const struct vcpu *vcpu)
+{
+    clockid_t clock;
+    struct timespec ts = {0};
+    if (vcpu->started && !pthread_getcpuclockid(vcpu->thread, &clock))
+        clock_gettime(clock, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
 static uint64_t exits(const struct vcpu *vcpu)

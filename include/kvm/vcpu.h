@@ -158,6 +158,8 @@ struct vcpu_stats {
     uint64_t total; /* without INTR */
 };
 void vcpu_stats(const struct vcpu *vcpu, struct vcpu_stats *stats);
+/* Processor time of its thread, ns, guest and vmlet together; 0 before the start. */
+uint64_t vcpu_cpu_ns(const struct vcpu *vcpu);
 /* "io", "mmio", …; NULL for numbers that have none. */
 const char *vcpu_exit_name(unsigned reason);
 

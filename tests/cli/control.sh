@@ -20,7 +20,7 @@ END
 
 test_pause_resume_stop() {
     guest ctl "$idle" --result result
-    status 0 "$vmlet" list && grep -Eq "^ctl +$guest$" out
+    status 0 "$vmlet" list && grep -Eq "^ctl +$guest +0:00:0[0-9] +0:00:0[0-9] +[0-9]+M$" out
     status 0 "$vmlet" info ctl mtree && grep -q 'system' out
     status 0 "$vmlet" info ctl mtree -f && [ -s out ]
     refused 'takes -f' "$vmlet" info ctl mtree -x
@@ -56,6 +56,31 @@ test_info() {
         [ -s a ] && cmp a b
     fi
     status 0 "$vmlet" stop i
+    ended 123
+}
+
+test_debug_and_stat() {
+    guest x "$count" -c 2 >numbers
+    status 0 "$vmlet" debug x
+    grep -q '^vCPU 0$' out && grep -q '^vCPU 1$' out && grep -Eq '^RAX  [0-9a-f]{16} ' out && grep -Eq '^code [0-9a-f]{2} ' out
+    status 0 "$vmlet" debug --dump -n x # lkvm's order of words
+    status 0 "$vmlet" pause x
+    status 0 "$vmlet" debug x -d && grep -q '^mp state' out
+    status 0 "$vmlet" stat x
+    grep -Eq '^state +stands still, paused$' out && grep -Eq '^vCPU 0 +[0-9.]+ s of a processor, [0-9]+ exits: .*io [0-9]+' out
+    status 0 "$vmlet" stat -m -n x && grep -Eq '^memory +16384 KiB' out && [ "$(wc -l <out)" = 1 ]
+    refused 'are 0 to 1' "$vmlet" debug x --nmi 2
+    refused 'not a number' "$vmlet" debug x --nmi z
+    refused 'one letter' "$vmlet" debug x --sysrq
+    refused 'one letter' "$vmlet" debug x --sysrq ab
+    refused 'it is --dump' "$vmlet" debug x --bogus
+    refused 'takes -m or nothing' "$vmlet" stat x -x
+    status 0 "$vmlet" debug x --sysrq h
+    status 0 "$vmlet" resume x
+    status 0 "$vmlet" stop x
+    ended 123
+    guest y "$idle" -c 1 # an NMI ends its halt; it has no table of handlers
+    status 0 "$vmlet" debug y --nmi 0
     ended 123
 }
 

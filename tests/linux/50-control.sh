@@ -92,3 +92,16 @@ test_pause_stops_kvmclock() { # 60 s
 test_pause_stops_the_tsc() { # 60 s
     pause_stops tsc 'clocksource=tsc tsc=reliable'
 }
+# Prodded as by lkvm: a SysRq key through the serial console, an NMI that no driver expects.
+test_debug() { # 60 s
+    start --kernel-log kernel.log -c 1 -p 'console=ttyS0'
+    vmlet debug g1 >dump
+    expect_match dump '^vCPU 0$'
+    expect_match dump '^RIP  ffffffff[0-9a-f]{8} '
+    vmlet debug g1 --sysrq s
+    wait_for 10 grep -q 'sysrq: Emergency Sync' kernel.log
+    vmlet debug g1 --nmi
+    wait_for 10 grep -q 'NMI received for unknown reason' kernel.log
+    vmlet stat g1 >stat
+    expect_match stat '^vCPU 0 .* exits: .*io [0-9]'
+}
