@@ -332,4 +332,6 @@ void virtio_class_fini(struct device *dev)
         region_ioeventfd_remove(notify, 4ull * i, 0, false, 0, vq->kick_fd);
         close(vq->kick_fd);
     }
+    if (v->bar.name)
+        region_free(&v->bar);
 }

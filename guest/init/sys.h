@@ -112,6 +112,10 @@ int load_modules(const struct command *cmd, char *text, size_t size);
 /* net.c: all cards up, and with an address where somebody gives one in time. */
 void net_start(const struct command *cmd);
 
+/* root.c: becomes the init of the root that the kernel's command line names; does not return then. True: it names none.
+ * False: it cannot be, and text says why. */
+bool root_start(char **envp, char *text, size_t size);
+
 /* line.c: frames out. */
 void line_open(int fd);
 void line_log(const char *text);

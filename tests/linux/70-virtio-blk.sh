@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: MIT
+# Disks and entropy over virtio, with Debian's own drivers (modules of the cloud kernel).
+# programs: mke2fs e2fsck debugfs
+
+disk() { # NAME MIB: an empty file with ext4 on it
+    truncate -s "${2}M" "$1"
+    mke2fs -q -t ext4 -F "$1"
+}
+
+test_virtio_rng() { # 120 s
+    run vmlet run -k "$CLOUD" --rng -- sh -c 'cat /sys/class/misc/hw_random/rng_current; dd if=/dev/hwrng bs=4k count=256 2>/dev/null | gzip -1 | wc -c'
+    expect_status 0
+    expect_match out '^virtio_rng'
+    expect "$(tail -n 1 out)" -ge 1048576 # what is random does not shrink
+}
+test_virtio_blk_mount_write_and_check() { # 180 s
+    disk d.img 64
+    run vmlet run -k "$CLOUD" -d d.img -- sh -c 'set -e; mkdir /mnt; mount /dev/vda /mnt; dd if=/dev/urandom of=/mnt/file bs=64k count=320 2>/dev/null
+        mkdir /mnt/d; for i in $(seq 200); do echo $i >/mnt/d/$i; done; sha1sum </mnt/file; cat /sys/block/vda/serial; echo; umount /mnt'
+    expect_status 0
+    expect_match out '^virtio-blk0$'
+    e2fsck -fn d.img >fsck.log 2>&1 || fail "the file system is damaged"
+    sum=$(head -n 1 out)
+    expect "$(debugfs -R 'cat /file' d.img 2>/dev/null | sha1sum)" = "$sum"
+    run vmlet run -k "$CLOUD" -d d.img,ro -- sh -c 'set -e; mkdir /mnt; mount -o ro /dev/vda /mnt; sha1sum </mnt/file; ls /mnt/d | wc -l; cat /mnt/d/77
+        ! dd if=/dev/zero of=/dev/vda bs=4k count=1 conv=fsync 2>/dev/null'
+    expect_status 0
+    expect_out '%s\n200\n77\n' "$sum"
+}
+test_virtio_blk_killed_while_it_writes() { # 240 s
+    disk d.img 64
+    vmlet run -k "$CLOUD" -d d.img -- sh -c 'mkdir /mnt; mount /dev/vda /mnt; i=0; while :; do i=$((i + 1)); echo $i >/mnt/$i; sync -f /mnt/$i; echo $i; done' >synced 2>err &
+    pid=$!
+    wait_for 60 grep -q '^20$' synced
+    kill -9 $pid
+    wait $pid || :
+    last=$(tail -n 1 synced)
+    e2fsck -fy d.img >fsck.log 2>&1 || expect $? -le 1
+    for i in 1 10 20 "$((last - 1))"; do
+        expect "$(debugfs -R "cat /$i" d.img 2>/dev/null)" = "$i"
+    done
+}
+test_virtio_blk_two_disks_direct_and_queues() { # 180 s
+    truncate -s 16M a.img
+    truncate -s 8M b.img
+    run vmlet run -k "$CLOUD" -c 2 -d a.img --device virtio-blk,file=b.img,serial=second,threads -- sh -c 'set -e
+        cat /sys/block/vda/size /sys/block/vdb/size /sys/block/vdb/serial; echo; ls /sys/block/vda/mq | wc -l
+        dd if=/dev/urandom of=x bs=1M count=8 2>/dev/null
+        for d in vda vdb; do dd if=x of=/dev/$d bs=64k oflag=direct 2>/dev/null; dd if=/dev/$d bs=256k count=32 iflag=direct 2>/dev/null | cmp - x; done
+        blkdiscard -o 0 -l 4194304 /dev/vda; dd if=/dev/vda bs=1M count=4 iflag=direct 2>/dev/null | tr -d "\0" | wc -c'
+    expect_status 0
+    expect_out '32768\n16384\nsecond\n2\n0\n'
+    cmp -n 4194304 a.img /dev/zero
+    expect "$(dd if=a.img bs=1M skip=4 count=4 2>/dev/null | sha1sum)" = "$(dd if=b.img bs=1M skip=4 count=4 2>/dev/null | sha1sum)"
+}
+test_virtio_blk_host_disk_full() { # 180 s
+    mkdir small
+    mount -t tmpfs -o size=4M none small || skip "no tmpfs to be had"
+    truncate -s 32M small/d.img
+    run vmlet run -k "$CLOUD" -d small/d.img -- sh -c 'dd if=/dev/urandom of=/dev/vda bs=1M count=16 conv=fsync 2>dd.log && echo no error; grep -c "I/O error" dd.log
+        dd if=/dev/vda of=/dev/null bs=1M count=1 2>/dev/null && echo alive'
+    umount small
+    expect_status 0
+    expect_out '1\nalive\n'
+    expect_match err 'virtio-blk0: .*write.*No space left'
+}
+test_virtio_blk_is_root() { # 180 s
+    mkdir -p r/bin r/sbin r/proc r/sys r/dev r/run r/etc
+    cp "$(command -v busybox)" r/bin/busybox
+    printf '#!/bin/busybox sh\n/bin/busybox grep " / " /proc/mounts >/result\n/bin/busybox echo "$0" "$@" >>/result\n/bin/busybox sync\n/bin/busybox poweroff -f\n' >r/sbin/init
+    chmod +x r/sbin/init
+    truncate -s 32M d.img
+    mke2fs -q -t ext4 -F -d r d.img
+    run vmlet run -k "$CLOUD" -d d.img -p 'root=/dev/vda rw single'
+    expect_status 0
+    debugfs -R 'cat /result' d.img >result.log 2>/dev/null
+    expect_match result.log '^/dev/(vda|root) / ext4 rw'
+    expect_match result.log '^/sbin/init single$'
+    run vmlet run -k "$CLOUD" -d d.img -p 'root=/dev/vdz1'
+    expect_status 123
+    expect_match out 'root=/dev/vdz1: mount: no such device'
+}
