@@ -329,6 +329,7 @@ static void blk_fini(struct virtio_device *v)
 
 static const struct virtio_type blk_type = {
     .id = 2,
+    .legacy_id = 0x1001,
     .pci_class = 0x010000,
     .queue_ready = blk_queue_ready,
     .reset = blk_reset,

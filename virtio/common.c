@@ -3,8 +3,6 @@
  * (4.1.4.5) and the doorbells (4.1.4.4). What belongs to a queue is shown of the one selected: the registers' fields
  * are a copy of it (v->sel), made anew when another is selected and after each write, so that a write that is refused
  * leaves no trace and the halves of an address can be written one by one. */
-#include <unistd.h>
-
 #include "kvm/host/log.h"
 #include "virtio/pci.h"
 
@@ -218,10 +216,8 @@ const struct reg_bank virtio_common_bank = {.name = "common", .size = 0x38, .reg
 
 static uint64_t isr_read(struct device *dev, unsigned index)
 {
-    struct virtio_device *v = virtio_of(dev);
     (void)index;
-    pci_lower(&v->pci);
-    return v->isr;
+    return virtio_take_isr(virtio_of(dev));
 }
 
 static const struct reg_bits isr_bits[] = {
@@ -230,7 +226,7 @@ static const struct reg_bits isr_bits[] = {
     {0},
 };
 static const struct reg isr_regs[] = {
-    {"isr_status", 0, 1, .flags = REG_RO, .clear_on_read = 3, V(isr), .read = isr_read, .bits = isr_bits},
+    {"isr_status", 0, 1, .flags = REG_RO, V(isr), .read = isr_read, .bits = isr_bits},
     {0          },
 };
 const struct reg_bank virtio_isr_bank = {.name = "isr", .size = 4, .regs = isr_regs};
@@ -239,12 +235,8 @@ const struct reg_bank virtio_isr_bank = {.name = "isr", .size = 4, .regs = isr_r
 
 static void notify_write(struct device *dev, unsigned index, uint64_t value)
 {
-    struct virtio_device *v = virtio_of(dev);
-    uint64_t one = 1;
     (void)value;
-    if (index < v->n_queues && write(v->queues[index].kick_fd, &one, sizeof one) < 0) {
-        /* EAGAIN: it could not be more ready */
-    }
+    virtio_kick(virtio_of(dev), index);
 }
 
 static const struct reg notify_regs[] = {

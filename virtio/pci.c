@@ -39,6 +39,7 @@ static struct virtio_device *virtio_of(struct device *dev)
 const struct opt virtio_bus_options[] = {
     OPT_STRING(struct pci_device, addr, "addr", 0, "SLOT[.FUNCTION]",
                "place on the PCI bus, hexadecimal as lspci shows it"),
+    OPT_FLAG(struct virtio_device, transitional, "legacy", 0, "virtio 0.9.5 as well, for kernels before 4.0"),
     OPT_END,
 };
 
@@ -77,6 +78,22 @@ static void queue_broke(struct virtq *q, const char *why)
     v->status |= VIRTIO_STATUS_NEEDS_RESET;
     if (virtio_is_live(v)) /* 2.1.2 */
         interrupt(v, v->config_vector, VIRTIO_ISR_CONFIG);
+}
+
+uint8_t virtio_take_isr(struct virtio_device *v)
+{
+    uint8_t isr = v->isr;
+    v->isr = 0;
+    pci_lower(&v->pci);
+    return isr;
+}
+
+void virtio_kick(struct virtio_device *v, uint64_t queue)
+{
+    uint64_t one = 1;
+    if (queue < v->n_queues && write(v->queues[queue].kick_fd, &one, sizeof one) < 0) {
+        /* EAGAIN: it could not be more ready */
+    }
 }
 
 /* --- turns: on the loop, with the device's lock */
@@ -131,7 +148,7 @@ void virtio_started(struct virtio_device *v)
 
 void virtio_reset_done(struct virtio_device *v)
 {
-    v->resetting = false;
+    v->resetting = v->legacy = false;
     v->status = 0;
     v->isr = 0;
     v->accepted = 0;
@@ -275,6 +292,14 @@ const char *virtio_init(struct virtio_device *v, struct board *board, const stru
         .pin = 1,
     };
     assert(v->n_queues && type->queue_ready);
+    if (v->transitional && !type->legacy_id)
+        return "legacy: virtio 0.9.5 has no such device";
+    if (v->transitional) { /* 4.1.2.1 */
+        ids.device = type->legacy_id;
+        ids.revision = 0;
+        ids.subsystem_vendor = PCI_VENDOR_VIRTIO;
+        ids.subsystem = type->id;
+    }
     v->type = type;
     v->offered |= type->features | 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_EVENT_IDX |
                   1ull << VIRTIO_F_INDIRECT_DESC;
@@ -293,7 +318,7 @@ const char *virtio_init(struct virtio_device *v, struct board *board, const stru
     for (unsigned i = 0; i < v->n_queues; i++)
         if ((error = add_kick(v, &v->queues[i])))
             return error;
-    return NULL;
+    return v->transitional ? virtio_legacy_init(v) : NULL;
 }
 
 /* After a load: what the bytes say must be what a driver could have set up. */
@@ -329,9 +354,13 @@ void virtio_class_fini(struct device *dev)
             continue;
         loop_task_cancel(&vq->turn);
         loop_fd_remove(&vq->kick);
+        if (v->transitional)
+            region_ioeventfd_remove(&v->legacy_bar, VIRTIO_LEGACY_NOTIFY, 2, true, i, vq->kick_fd);
         region_ioeventfd_remove(notify, 4ull * i, 0, false, 0, vq->kick_fd);
         close(vq->kick_fd);
     }
     if (v->bar.name)
         region_free(&v->bar);
+    if (v->legacy_bar.name)
+        region_free(&v->legacy_bar);
 }

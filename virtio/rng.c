@@ -101,6 +101,7 @@ static bool rng_reset(struct virtio_device *v)
 
 static const struct virtio_type rng_type = {
     .id = 4,
+    .legacy_id = 0x1005,
     .pci_class = 0x00ff00,
     .queue_ready = rng_queue_ready,
     .features = 1ull << VIRTIO_F_IN_ORDER,

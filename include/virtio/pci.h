@@ -40,6 +40,11 @@
  * they stand until reset: virtio_has(). A card tells its port in driver_ok() and reset(), from any thread:
  * port_accept(&port, virtio_has(v, VIRTIO_NET_F_GUEST_CSUM) ? … : 0).
  *
+ * Transitional: with the option `legacy` a device whose type has a legacy_id shows the interface of virtio 0.9.5 too, for
+ * kernels before 4.0: an I/O BAR, rings in one piece, 32 feature bits, no FEATURES_OK. Whoever asks virtio_has() need
+ * not know. That interface has no way to say that a reset takes time; a driver that resets a disk with requests under way is
+ * not heard before they are in.
+ *
  * Lock: the device's. Source: virtio 1.2, 2.1-2.4 (status, features, notifications, reset), 4.1 (PCI).
  */
 #ifndef VIRTIO_PCI_H
@@ -73,6 +78,7 @@ enum {
     VIRTIO_BANK_NOTIFY = 2,
     VIRTIO_BANK_CONFIG = 3,
 
+    VIRTIO_BAR_LEGACY = 0,
     VIRTIO_BAR_MSIX = 1,
     VIRTIO_BAR = 4,
 };
@@ -80,7 +86,9 @@ enum {
 struct virtio_device;
 
 struct virtio_type {
-    uint16_t id;        /* 1 network card, 2 disk, 3 console, 4 entropy … (5) */
+    uint16_t id; /* 1 network card, 2 disk, 3 console, 4 entropy … (5) */
+    uint16_t
+        legacy_id; /* PCI device id of the transitional device, if the device can do without VERSION_1; 0: it cannot */
     uint32_t pci_class; /* base class << 16 | subclass << 8 | interface */
     uint64_t features;  /* 1ull << bit, besides the transport's */
     void (*queue_ready)(struct virtio_device *v, struct virtq *q);
@@ -115,8 +123,10 @@ struct virtio_device {
     struct virtio_selected sel;
     struct virtio_queue queues[VIRTIO_QUEUES_MAX];
     unsigned n_queues;
-    struct region bar;
-    uint8_t access; /* capability of access through configuration space */
+    struct region bar, legacy_bar;
+    bool transitional; /* option legacy: the interface of old is there, too */
+    bool legacy;       /* the driver uses it: no FEATURES_OK, no VERSION_1 */
+    uint8_t access;    /* capability of access through configuration space */
 };
 
 /* --- set-up, in init: queues in order of their numbers, at least one; then virtio_init(). max: a power of two. */
@@ -143,7 +153,7 @@ static inline bool virtio_is_live(const struct virtio_device *v)
 /* Negotiated: false until FEATURES_OK. */
 static inline bool virtio_has(const struct virtio_device *v, unsigned bit)
 {
-    return v->status & VIRTIO_STATUS_FEATURES_OK && v->accepted >> bit & 1;
+    return (v->legacy || v->status & VIRTIO_STATUS_FEATURES_OK) && v->accepted >> bit & 1;
 }
 
 /* --- for the class table */
@@ -173,10 +183,17 @@ void virtio_class_fini(struct device *dev);
         VIRTIO_STATE_QUEUE_(broken), VIRTIO_STATE_QUEUE_(vector), VIRTIO_STATE_QUEUE_(last_avail),           \
         VIRTIO_STATE_QUEUE_(used_idx)
 
+enum {
+    VIRTIO_LEGACY_NOTIFY = 16, /* offset of its doorbell */
+};
+
 /* --- between virtio/pci.c and virtio/common.c */
 void virtio_begin_reset(struct virtio_device *v);
 void virtio_load_selected(struct virtio_device *v);
 void virtio_started(struct virtio_device *v); /* DRIVER_OK was set */
 uint16_t virtio_vector(const struct virtio_device *v, uint64_t vector);
+void virtio_kick(struct virtio_device *v, uint64_t queue); /* the slow way */
+uint8_t virtio_take_isr(struct virtio_device *v);
+const char *virtio_legacy_init(struct virtio_device *v); /* virtio/legacy.c: the BAR and its doorbells */
 
 #endif

@@ -80,3 +80,11 @@ test_virtio_blk_is_root() { # 180 s
     expect_status 123
     expect_match out 'root=/dev/vdz1: mount: no such device'
 }
+test_virtio_legacy_driver() { # 180 s
+    truncate -s 8M d.img
+    run vmlet run -k "$CLOUD" --device virtio-blk,file=d.img,legacy --device virtio-rng,legacy --module virtio_pci,force_legacy=1 -- sh -c 'set -e
+        cat /sys/bus/virtio/devices/virtio*/features | cut -c 33 | sort -u; dd if=/dev/hwrng of=x bs=4k count=64 2>/dev/null; dd if=x of=/dev/vda bs=16k conv=fsync 2>/dev/null
+        dd if=/dev/vda bs=64k count=4 iflag=direct 2>/dev/null | cmp - x; cat /sys/block/vda/size'
+    expect_status 0
+    expect_out '0\n16384\n' # VERSION_1 (bit 32) was not negotiated
+}

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=sh disable=SC2154,SC2034
+# What virtio costs the process, and what is said about disks.
+
+test_a_kick_costs_no_exit() {
+    command -v strace >/dev/null || { echo "needs strace"; return 77; }
+    # a thousand requests: the process is woken for each, and the vCPU never leaves the kernel for one
+    strace -f -o trace "$vmlet" run -k "$rng" --device exit --device virtio-rng --console none
+    runs=$(grep -c 'KVM_RUN' trace) asked=$(grep -c 'getrandom(.*, 16, ' trace) reads=$(grep -c ' read(.*\\0", 8)' trace || true)
+    echo "$runs KVM_RUN, $asked requests, $reads reads of eventfds"
+    [ "$asked" -eq 1000 ]
+    [ "$runs" -lt 150 ]
+    [ "$reads" -lt 50 ]
+}
+
+test_disks_that_are_none() {
+    for d in /nowhere/disk . /dev/null '' ',ro'; do
+        got=0
+        "$vmlet" run -k "$value" -d "$d" 2>err || got=$?
+        [ "$got" = 125 ]
+        [ "$(wc -l <err)" = 1 ]
+        cat err
+    done
+    truncate -s 1M d.img
+    "$vmlet" run -k "$idle" -m 16 --name d --timeout 9 -d d.img &
+    until_true "$vmlet" info d mtree >/dev/null
+    got=0
+    "$vmlet" run -k "$value" -d d.img 2>err || got=$?
+    kill $!
+    [ "$got" = 125 ] && grep -q 'another process has it as its disk' err
+    "$vmlet" run -k "$value" --device exit -d d.img,ro --device virtio-blk,file=d.img,ro || got=$?
+    [ "$got" = 42 ]
+}
