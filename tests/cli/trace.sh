@@ -104,7 +104,7 @@ test_S3_traces_nobody_takes() {
     drive --trace edu --trace-file fifo
     wait $!
     grep -q '"reg":"ID"' first
-    sleep 30 <fifo &
+    (exec 3<fifo; exec sleep 30) &
     reader=$!
     drive --trace edu --trace-file fifo
     kill $reader
