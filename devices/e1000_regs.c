@@ -24,12 +24,14 @@ static void ctrl_write(struct device *dev, unsigned index, uint64_t value)
     uint32_t old = e->ctrl;
     (void)index;
     e->ctrl = (uint32_t)value & ~(CTRL_RST | PHY_RST); /* both clear themselves */
-    if (value & CTRL_RST)
+    if (value & CTRL_RST) {
         e1000_mac_reset(e);
-    else if (value & PHY_RST)
+        device_was_reset(dev);
+    } else if (value & PHY_RST) {
         e1000_phy_reset(e);
-    else if ((old ^ value) & CTRL_SLU && link != e1000_link(e))
+    } else if ((old ^ value) & CTRL_SLU && link != e1000_link(e)) {
         e1000_link_changed(e);
+    }
 }
 
 static void ctrl_ext_write(struct device *dev, unsigned index, uint64_t value)
@@ -272,7 +274,7 @@ static const struct reg regs[] = {
     RW("RDBAH", 0x2804, UINT32_MAX, rx.bah),
     {"RDLEN", 0x2808, 4, .writable = 0xfff80, .write = length_write, F(rx.len)},
     {"RDH", 0x2810, 4, .writable = 0xffff, .write = rdh_write, F(rx.head)},
-    {"RDT", 0x2818, 4, .writable = 0xffff, .write = rdt_write, F(rx.tail)},
+    {"RDT", 0x2818, 4, .writable = 0xffff, .write = rdt_write, .flags = REG_DMA, F(rx.tail)},
     {"RDTR", 0x2820, 4, .writable = 0xffff, .write = rdtr_write, .bits = rdtr_bits, F(rdtr)},
     {"RXDCTL", 0x2828, 4, .reset = 0x10000, .writable = 0x013f3f3f, .bits = rxdctl_bits, F(rxdctl)},
     RW("RADV", 0x282c, 0xffff, radv),
@@ -284,7 +286,7 @@ static const struct reg regs[] = {
     RW("TDBAH", 0x3804, UINT32_MAX, tx.bah),
     {"TDLEN", 0x3808, 4, .writable = 0xfff80, .write = length_write, F(tx.len)},
     {"TDH", 0x3810, 4, .writable = 0xffff, .write = tdh_write, F(tx.head)},
-    {"TDT", 0x3818, 4, .writable = 0xffff, .write = tdt_write, F(tx.tail)},
+    {"TDT", 0x3818, 4, .writable = 0xffff, .write = tdt_write, .flags = REG_DMA, F(tx.tail)},
     RW("TIDV", 0x3820, 0xffff, tidv),
     {"TXDCTL", 0x3828, 4, .writable = 0xff3f3f3f, .bits = txdctl_bits, F(txdctl)},
     RW("TADV", 0x382c, 0xffff, tadv),

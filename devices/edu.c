@@ -33,7 +33,7 @@ enum {
     EDU_DROP_RANGE,
     EDU_LINT_MASK = 0,
 };
-static const char *const edu_drops[] = {"not in the buffer (0x40000-0x40fff)", NULL};
+static const char *const edu_drops[] = {"dma drop: not in the buffer (0x40000-0x40fff)", NULL};
 static const char *const edu_lints[] = {"DMA address with bits that dma_mask has not: they are cut off",
                                         NULL};
 
@@ -126,7 +126,7 @@ static void edu_dma_done(struct device *dev)
     uint64_t gpa = (from_edu ? e->dst : e->src) & e->dma_mask;
     const char *why = NULL;
     if (e->cnt > EDU_BUFFER_SIZE || at > EDU_BUFFER_SIZE - e->cnt)
-        device_drop(dev, EDU_DROP_RANGE), why = edu_drops[EDU_DROP_RANGE];
+        device_drop(dev, EDU_DROP_RANGE), why = "not in the buffer (0x40000-0x40fff)";
     else if (!(from_edu ? dma_write(&e->pci.dma, gpa, e->buffer + at, e->cnt)
                         : dma_read(&e->pci.dma, gpa, e->buffer + at, e->cnt)))
         why = pci_is_master(&e->pci) ? "not in RAM" : "bus master off (COMMAND bit 2)";

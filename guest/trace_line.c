@@ -205,6 +205,8 @@ static void text_event(struct out *o, const struct trace_line *l)
         if (l->led)
             put(o, " %s", l->led);
         put(o, " -> %s", e->text);
+    } else if (e->kind == WATCH_DROP) {
+        put(o, " %s", e->text); /* "rx drop: RCTL.EN=0" */
     } else {
         put(o, e->text ? " %s: %s" : " %s", op_of(e), e->text);
         if (is_faulty_access(e)) {

@@ -170,7 +170,7 @@ void device_drop(struct device *dev, unsigned reason)
     assert(reason < list_length(dev->class->drops));
     const char *text = dev->class->drops[reason];
     if (dev->drops[reason]++ == 0)
-        info("%s: drop: %s", dev->id, text);
+        info("%s: %s", dev->id, text);
     if (dev->watch)
         watch_tell(dev, &(struct watch_event){.kind = WATCH_DROP, .index = reason, .text = text});
 }
@@ -194,7 +194,7 @@ static void counts(FILE *out, const char *what, const char *const *names, const 
 {
     for (unsigned i = 0; names && names[i]; i++)
         if (n[i])
-            fprintf(out, "  %s: %s: %" PRIu64 "\n", what, names[i], n[i]);
+            fprintf(out, "  %s%s%s: %" PRIu64 "\n", what ? what : "", what ? ": " : "", names[i], n[i]);
 }
 
 static void dma_counts(FILE *out, const struct space *s)
@@ -213,7 +213,7 @@ void device_stats(struct device *dev, FILE *out)
     for (const struct space *space = space_first(); space; space = space->next)
         if (space->dev == dev)
             dma_counts(out, space);
-    counts(out, "drop", dev->class->drops, dev->drops);
+    counts(out, NULL, dev->class->drops, dev->drops);
     counts(out, "misuse", dev->class->lints, dev->lints);
     if (dev->class->stats)
         dev->class->stats(dev, out);

@@ -16,13 +16,13 @@ struct net_header {
 _Static_assert(sizeof(struct net_header) == VIRTIO_NET_HEADER, "5.1.6");
 
 static const char *const net_drops[] = {
-    [NET_DROP_NO_DRIVER] = "rx: no driver is running",
-    [NET_DROP_FILTER] = "rx: the driver's filter",
-    [NET_DROP_VLAN] = "rx: the driver's VLAN filter",
-    [NET_DROP_SMALL_BUFFER] = "rx: the buffer is too small for it",
-    [NET_DROP_SHORT_QUEUE] = "rx: all buffers together are too small for it",
-    [NET_DROP_TX_SHORT] = "tx: shorter than the header",
-    [NET_DROP_TX_WRITABLE] = "tx: a buffer to be written",
+    [NET_DROP_NO_DRIVER] = "rx drop: no driver is running",
+    [NET_DROP_FILTER] = "rx drop: the driver's filter",
+    [NET_DROP_VLAN] = "rx drop: the driver's VLAN filter",
+    [NET_DROP_SMALL_BUFFER] = "rx drop: the buffer is too small for it",
+    [NET_DROP_SHORT_QUEUE] = "rx drop: all buffers together are too small for it",
+    [NET_DROP_TX_SHORT] = "tx drop: shorter than the header",
+    [NET_DROP_TX_WRITABLE] = "tx drop: a buffer to be written",
     NULL,
 };
 

@@ -5,8 +5,8 @@
  * Drops. Whatever a device discards (a packet, an interrupt, a transfer) has a reason with a name and a counter. The class
  * lists the names, an enum beside them numbers them:
  *
- *     enum { E1000_DROP_RX_OFF, E1000_DROP_RX_LONG, … };
- *     static const char *const e1000_drops[] = {"rx: RCTL.EN=0", "rx: longer than RCTL allows", …, NULL};
+ *     enum { E1000_DROP_RX_OFF, E1000_DROP_IRQ_HELD, … };
+ *     static const char *const e1000_drops[] = {"rx drop: RCTL.EN=0", "irq held: IMS=0", …, NULL};
  *     … .drops = e1000_drops …
  *     device_drop(dev, E1000_DROP_RX_OFF);
  *

@@ -174,7 +174,7 @@ TEST(trace_of_dma_both_ways_and_refused)
               "200000 - edu0 W DMA_DST=0x2000\n"
               "200000 - edu0 W DMA_CNT=0x10\n"
               "200000 - edu0 W DMA_CMD/4=3 RUN FROM_EDU (16 bytes 0x50000 -> 0x2000, to RAM)\n"
-              "300000 - edu0 drop: not in the buffer (0x40000-0x40fff)\n"
+              "300000 - edu0 dma drop: not in the buffer (0x40000-0x40fff)\n"
               "300000 - edu0 W DMA_SRC=0x40000\n"
               "300000 - edu0 W DMA_DST=0xfff0000\n"
               "300000 - edu0 W DMA_CNT=0x10\n"
@@ -247,7 +247,7 @@ TEST(trace_as_json)
         "\"reg\":\"STATUS\",\"size\":4,\"value\":\"0x0\",\"bits\":{}}\n"
         "{\"t\":0,\"op\":\"mem\",\"text\":\"BAR0 of edu0 0xc0000000 -> 0xd0000000\"}\n"
         "{\"t\":100000000,\"dev\":\"edu0\",\"class\":\"edu\",\"op\":\"drop\","
-        "\"text\":\"not in the buffer (0x40000-0x40fff)\"}\n"
+        "\"text\":\"dma drop: not in the buffer (0x40000-0x40fff)\"}\n"
         "{\"t\":100000000,\"op\":\"line\",\"text\":\"17 up (edu0)\"}\n"
         "{\"t\":100000000,\"dev\":\"edu0\",\"class\":\"edu\",\"op\":\"irq\",\"up\":true,\"cause\":\"0x100\","
         "\"led\":\"INTx line 17\"}\n");

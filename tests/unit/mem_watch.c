@@ -11,7 +11,7 @@ enum {
     DROP_TX_LONG,
     LINT_TAIL = 0,
 };
-static const char *const drops[] = {"rx: RCTL.EN=0", "tx: too long", NULL};
+static const char *const drops[] = {"rx drop: RCTL.EN=0", "tx drop: too long", NULL};
 static const char *const lints[] = {"the tail is beyond the ring", NULL};
 
 static void stats(struct device *dev, FILE *out)
@@ -73,14 +73,14 @@ TEST(a_drop_is_said_once_and_counted)
 {
     struct device *dev = make(&teller);
     log_set_level(LOG_LEVEL_INFO);
-    CHECK_STR(said(drop_twice, dev), "vmlet: teller0: drop: tx: too long\n");
+    CHECK_STR(said(drop_twice, dev), "vmlet: teller0: tx drop: too long\n");
     CHECK_STR(said(drop_twice, dev), "");
     log_set_level(LOG_LEVEL_WARNING);
     device_lint(dev, LINT_TAIL);
     dev->refused[REG_FAULT_SIZE] = 3;
     CHECK_STR(text(dev), "teller0:\n"
                          "  register refused: a size that it does not take: 3\n"
-                         "  drop: tx: too long: 4\n"
+                         "  tx drop: too long: 4\n"
                          "  misuse: the tail is beyond the ring: 1\n"
                          "  more\n");
     devices_free(&board);
