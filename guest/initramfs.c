@@ -245,7 +245,8 @@ static bool write_command_file(struct cpio *c, const struct initramfs_spec *spec
     const char *folder = spec->cwd ? spec->cwd : here && !is_mounted_over(here) ? here : "/";
     struct command_file f = {
         .flags = (spec->pty ? COMMAND_PTY : 0) | (spec->pty && spec->pty_stderr ? COMMAND_PTY_STDERR : 0) |
-                 (install ? COMMAND_BUSYBOX_INSTALL : 0) | (spec->dhcp ? COMMAND_DHCP : 0),
+                 (install ? COMMAND_BUSYBOX_INSTALL : 0) | (spec->dhcp ? COMMAND_DHCP : 0) |
+                 (spec->cards ? COMMAND_CARDS : 0),
         .uid = spec->uid,
         .gid = spec->gid,
         .winsize = {.rows = spec->rows, .cols = spec->cols},

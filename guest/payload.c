@@ -87,6 +87,7 @@ static struct cpio *archive_build(const struct machine_options *o, const struct 
         .wanted = drivers.names,
         .hostname = o->name,
         .dhcp = network_has_peers(o) && !o->no_dhcp,
+        .cards = o->n_nets && !o->default_net,
         .modules_dir = o->modules_dir,
         .kernel_path = kernel,
         .kernel_release = info->release[0] ? info->release : NULL,

@@ -352,6 +352,22 @@ static void take_hostname(const struct command *cmd)
         }
 }
 
+/* What the user waited for in vain, or will look for. */
+static void tell(const struct command *cmd, unsigned leases)
+{
+    char text[128];
+    if (!n_cards && cmd->flags & COMMAND_CARDS)
+        line_log("no network card came up: this kernel has no driver for it (another model=, or --module)");
+    for (unsigned i = 0; !leases && i < n_cards; i++)
+        if (cards[i].fd >= 0) {
+            text_join(text, sizeof text, cards[i].name,
+                      cards[i].carrier ? ": nobody gave it an address in time (--no-dhcp does not ask)"
+                                       : ": has no carrier, so nobody was asked for an address",
+                      NULL);
+            line_log(text);
+        }
+}
+
 void net_start(const struct command *cmd)
 {
     control = SYS(socket, NET_INET, NET_DGRAM | O_CLOEXEC, 0);
@@ -362,7 +378,9 @@ void net_start(const struct command *cmd)
         for (unsigned i = 0; i < n_cards; i++)
             if (!open_socket(&cards[i]))
                 cards[i].fd = -1;
-        if (n_cards && ask()) {
+        unsigned leases = ask();
+        tell(cmd, leases);
+        if (leases) {
             take_hostname(cmd);
             keep();
         }

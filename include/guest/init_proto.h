@@ -114,7 +114,8 @@ enum command_flags {
     COMMAND_PTY_STDERR = 1 << 1, /* with COMMAND_PTY: stderr is the pty too; otherwise a pipe of its own */
     COMMAND_BUSYBOX_INSTALL = 1 << 2, /* run `/bin/busybox --install -s` first */
     COMMAND_DHCP = 1 << 3,            /* somebody may answer at a card's other end */
-    COMMAND_FLAGS_ALL = (1 << 4) - 1,
+    COMMAND_CARDS = 1 << 4,           /* the user asked for a card: worth a word if there is none */
+    COMMAND_FLAGS_ALL = (1 << 5) - 1,
 };
 
 enum {

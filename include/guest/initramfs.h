@@ -44,7 +44,8 @@ struct initramfs_spec {
         *kernel_release; /* first word of the image's version string; NULL: not known, nothing is checked */
 
     bool no_busybox;
-    bool dhcp; /* cards have somebody to ask at their other end */
+    bool dhcp;  /* cards have somebody to ask at their other end */
+    bool cards; /* the user asked for them */
 };
 
 struct initramfs_error {

@@ -6,9 +6,11 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "net/stream.h"
@@ -474,6 +476,51 @@ TEST(X5_stream_places_that_are_taken)
     stream = NULL;
     CHECK(!access(path, F_OK));
     end();
+}
+
+/* Debian's passt: an ARP question for its gateway's address is answered in the same framing. */
+TEST(stream_speaks_with_passt)
+{
+    static const uint8_t ask[42] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0,   9, 8, 6,
+                                    0,    1,    8,    0,    6,    4,    0, 1, 2, 0, 0,   0, 0, 9,
+                                    192,  0,    2,    9,    0,    0,    0, 0, 0, 0, 192, 0, 2, 1};
+    static const struct port_meta none;
+    if (system("command -v passt >/dev/null 2>&1"))
+        SKIP("no passt here");
+    begin();
+    CHECK(!chmod(folder, 0777)); /* it gives up being root */
+    fflush(stdout);
+    pid_t pid = fork();
+    if (!pid) {
+        int null = open("/dev/null", O_RDWR);
+        dup2(null, 1), dup2(null, 2);
+        execlp("passt", "passt", "--foreground", "--quiet", "--no-dhcp", "--address", "192.0.2.9",
+               "--gateway", "192.0.2.1", "--socket", path, NULL);
+        _exit(99);
+    }
+    for (unsigned i = 0; access(path, F_OK) && i < 100; i++)
+        usleep(50000);
+    bool there = !access(path, F_OK);
+    if (there) {
+        usleep(100000);
+        stream = make(0, &(struct stream_options){.name = "net0", .path = path});
+        CHECK(stream);
+        for (unsigned i = 0; i < 100 && !cards[0].n; i++) {
+            struct iovec iov = {(void *)(uintptr_t)ask, sizeof ask};
+            CHECK(port_send(&cards[0].port, &iov, 1, &none) == PORT_SENT);
+            usleep(20000);
+            now += STREAM_RETRY_FIRST;
+            steps();
+        }
+    }
+    unsigned n = cards[0].n;
+    size_t len = cards[0].len;
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    end();
+    if (!there)
+        SKIP("passt does not start here");
+    CHECK(n >= 1 && len >= 42);
 }
 
 TEST(stream_descriptors_that_are_none_are_refused)

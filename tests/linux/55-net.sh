@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: MIT
+# programs: tcpdump dnsmasq socat
+# Networks: what a guest finds when nothing is said, and every kind of backend, with Debian's own drivers in the guest and Debian's
+# own programs at the other end.
+
+vm() { # OPTION...
+    run timeout 110 vmlet run -m 256 -c 1 "$@"
+}
+serve() { # PORT: the files in www
+    mkdir -p www
+    busybox httpd -f -p "$1" -h "$PWD/www" &
+    stop_later $!
+}
+# dnsmasq wants to know who root is, which the bed does not say.
+name_root() {
+    [ -e /etc/passwd ] || echo 'root:x:0:0:root:/:/bin/sh' >/etc/passwd
+    [ -e /etc/group ] || echo 'root:x:0:' >/etc/group
+}
+stop_later() { # PID...
+    later="${later-} $*"
+    # shellcheck disable=SC2064 # the value of now
+    trap "kill $later 2>/dev/null || :" EXIT
+}
+# In the background, reachable as $1.
+guest() { # NAME OPTION...
+    guest_name=$1
+    shift
+    XDG_RUNTIME_DIR=$PWD
+    export XDG_RUNTIME_DIR
+    vmlet run --name "$guest_name" -m 256 -c 1 "$@" >"$guest_name.out" 2>"$guest_name.log" </dev/null &
+    stop_later $!
+}
+address() { # IFNAME: whether it has an IPv4 address
+    ip addr show "$1" | grep -q 'inet '
+}
+
+# Nothing is said: an address, a route, a name server, a host that can be reached, a file that comes whole.
+test_online_without_a_word() { # 120 s
+    serve 8055
+    head -c 3000000 /dev/urandom >www/file
+    vm -k "$CLOUD" --name web -- sh -c '
+        ip addr show eth0; ip route; cat /etc/resolv.conf; uname -n; ip addr show lo
+        ping -c 1 10.0.2.2
+        wget -q -O /tmp/file http://10.0.2.2:8055/file && md5sum </tmp/file'
+    expect_status 0
+    expect_match out 'inet 10\.0\.2\.15/24'
+    expect_match out '^default via 10\.0\.2\.2 dev eth0'
+    expect_match out '^nameserver 10\.0\.2\.3$'
+    expect_match out '^web$'
+    expect_match out 'inet 127\.0\.0\.1/8'
+    expect_match out '1 packets received'
+    expect_match out "^$(md5sum <www/file)"
+}
+
+# The same with the other card, on a kernel that has its driver as a module, and back: upload, a way in, names.
+test_e1000_in_the_user_network() { # 150 s
+    need dnsmasq socat
+    serve 8056
+    head -c 2000000 /dev/urandom >www/file
+    name_root
+    echo 'nameserver 127.0.0.1' >/etc/resolv.conf
+    dnsmasq --no-daemon --no-hosts --no-resolv --listen-address=127.0.0.1 --bind-interfaces --user=root \
+        --address=/name.test/10.0.2.2 >dns.log 2>&1 &
+    stop_later $!
+    socat -u TCP-LISTEN:8057,bind=127.0.0.1,reuseaddr CREATE:back &
+    stop_later $!
+    guest e -k "$FULL" -n model=e1000,hostfwd=tcp:127.0.0.1:8059-:7,pcap=e.pcap -- sh -c '
+        nslookup name.test
+        wget -q -O /tmp/file http://name.test:8056/file && md5sum </tmp/file
+        nc 10.0.2.2 8057 </tmp/file >/dev/null
+        ip -6 addr show eth0
+        echo ready
+        nc -l -p 7 -e cat'
+    wait_for 110 grep -q ready e.out
+    ran='vmlet run' status=0
+    cp e.out out
+    expect_match out 'Address.*10\.0\.2\.2$'
+    expect_match out "^$(md5sum <www/file)"
+    expect_match out 'inet6 fd'
+    wait_for 10 cmp -s back www/file
+    vmlet info e net >info
+    expect_match info '^net0: e1000, 02:.*mode=user$'
+    expect_match info 'forward tcp 127\.0\.0\.1 port 8059 to 10\.0\.2\.15 port 7'
+    expect_match info 'pcap e\.pcap: [0-9]+ frames, 0 missed$'
+    vmlet forward e add tcp:127.0.0.1:8060-:7
+    vmlet forward e remove tcp:127.0.0.1:8059
+    vmlet info e net >info
+    expect_no_match info 'port 8059'
+    expect_match info 'forward tcp 127\.0\.0\.1 port 8060'
+    echo through | timeout 10 socat -t 5 - TCP:127.0.0.1:8060 >echoed
+    expect "$(cat echoed)" = through
+    wait
+    need tcpdump
+    tcpdump -n -r e.pcap >frames 2>tcpdump.log
+    expect_match frames 'IP 10\.0\.2\.15\.[0-9]+ > 10\.0\.2\.2\.8056: Flags \[S\]'
+    expect_match frames 'IP 10\.0\.2\.2\.8056 > 10\.0\.2\.15\.[0-9]+: Flags \[S\.\]'
+    tcpdump -n -vv -r e.pcap 2>tcpdump.log | grep -Ec 'bad (udp )?cksum|incorrect' >bad || :
+    expect "$(cat bad)" = 0
+}
+
+# A tap that vmlet makes, with a script; DHCP from dnsmasq; both cards.
+tap() { # KERNEL MODEL PORT
+    need dnsmasq
+    name_root
+    serve "$3"
+    head -c 3000000 /dev/urandom >www/file
+    printf '#!/bin/sh\nip addr add 10.55.0.1/24 dev $1\nip link set $1 up\necho $1 >up\n%s%s\n' \
+        'dnsmasq --no-hosts --no-resolv --port=0 --interface=$1 --bind-interfaces --user=root --pid-file=$PWD/pid ' \
+        '--dhcp-range=10.55.0.50,10.55.0.50,1h --dhcp-option=option:dns-server,10.55.0.1 --domain=lan.test --dhcp-leasefile=$PWD/leases' >up.sh
+    printf '#!/bin/sh\necho $1 >down\nkill $(cat pid)\n' >down.sh
+    chmod +x up.sh down.sh
+    vm -k "$1" -n "mode=tap,model=$2,tapif=tap55,script=$PWD/up.sh,downscript=$PWD/down.sh" -- sh -c '
+        ip addr show eth0; cat /etc/resolv.conf
+        ping -c 1 10.55.0.1
+        wget -q -O /tmp/file http://10.55.0.1:'"$3"'/file && md5sum </tmp/file'
+    expect_status 0
+    expect_match out 'inet 10\.55\.0\.50/24'
+    expect_match out '^search lan\.test$'
+    expect_match out '^nameserver 10\.55\.0\.1$'
+    expect_match out '1 packets received'
+    expect_match out "^$(md5sum <www/file)"
+    expect "$(cat up down)" = "tap55
+tap55"
+}
+test_tap_virtio_net() { # 120 s
+    tap "$CLOUD" virtio-net 8061
+}
+test_tap_e1000() { # 120 s
+    tap "$FULL" e1000 8062
+}
+
+# Two guests joined by a path; a cable that is pulled and plugged in again.
+test_two_guests_and_a_stream() { # 150 s
+    guest a -k "$CLOUD" -n "mode=stream,path=$PWD/wire,listen" --no-dhcp -- sh -c '
+        mkdir /tmp/www; head -c 1000000 /dev/urandom >/tmp/www/file; md5sum </tmp/www/file
+        ip addr add 10.56.0.1/24 dev eth0; httpd -f -p 80 -h /tmp/www'
+    wait_for 60 [ -S wire ]
+    guest b -k "$CLOUD" -n "mode=stream,path=$PWD/wire" --no-dhcp -- sh -c '
+        ip addr add 10.56.0.2/24 dev eth0
+        until ping -c 1 -W 1 10.56.0.1 >/dev/null; do :; done; echo reached
+        while [ "$(cat /sys/class/net/eth0/carrier)" = 1 ]; do sleep 0.1; done; echo pulled
+        while [ "$(cat /sys/class/net/eth0/carrier)" = 0 ]; do sleep 0.1; done; echo back
+        until ping -c 1 -W 1 10.56.0.1 >/dev/null; do :; done
+        wget -q -O - http://10.56.0.1/file | md5sum; echo finished'
+    wait_for 100 grep -q reached b.out
+    vmlet info b net >info
+    expect_match info "socket $PWD/wire: connected"
+    vmlet link b net0 down
+    wait_for 20 grep -q pulled b.out
+    vmlet info b net >info
+    expect_match info 'link down'
+    vmlet link b net0 up
+    wait_for 60 grep -q finished b.out
+    ran='two guests' status=0
+    expect "$(grep -c ' -$' a.out)" = 1
+    expect "$(grep ' -$' a.out)" = "$(grep ' -$' b.out)"
+    vmlet stop a
+    wait_for 10 sh -c '! [ -e wire ]'
+}
+
+# One guest, two cards in a hub, and the user network beside them: both get an address of their own.
+test_hub_with_two_cards_and_the_user_network() { # 120 s
+    vm -k "$CLOUD" -n hub=lan,mode=user -n hub=lan -- sh -c 'ip addr; ping -c 1 -I eth1 10.0.2.2'
+    expect_status 0
+    expect_match out 'inet 10\.0\.2\.15/24'
+    expect_match out 'inet 10\.0\.2\.1[67]/24'
+    expect_match out '1 packets received'
+}
+
+# Every frame comes back to a card in loopback, and nobody is asked for an address: nothing waits.
+test_loopback_gives_every_frame_back() { # 90 s
+    vm -k "$CLOUD" -n mode=loopback -- sh -c '
+        ip addr add 10.57.0.1/24 dev eth0
+        ping -c 3 -W 1 10.57.0.2 >/dev/null
+        cd /sys/class/net/eth0/statistics; i=0
+        while [ $i -lt 50 ] && [ "$(cat tx_packets)" != "$(cat rx_packets)" ]; do i=$((i + 1)); sleep 0.1; done
+        cat tx_packets rx_packets
+        cat /etc/resolv.conf 2>/dev/null || echo none'
+    expect_status 0
+    expect_match out '^none$'
+    expect "$(sed -n 1p out)" -ge 1
+    expect "$(sed -n 1p out)" = "$(sed -n 2p out)"
+}
+
+# No network, and --no-dhcp: cards that are up and have no address; no card at all.
+test_no_network() { # 120 s
+    vm -k "$CLOUD" --no-dhcp -- ip addr show eth0
+    expect_status 0
+    expect_match out ',UP'
+    expect_no_match out 'inet '
+    vm -k "$CLOUD" -n mode=none -- ls /sys/class/net
+    expect_status 0
+    expect_out 'lo\n'
+}
