@@ -21,6 +21,7 @@
 enum {
     SECTOR = 512,
 };
+#define WARN_AGAIN UINT64_C(5000000000) /* ns */
 
 /* --- ends */
 
@@ -29,9 +30,13 @@ static void finish(struct disk_req *req, int result)
     struct disk *d = req->disk;
     static const char *const names[] = {"read", "write", "flush", "discard", "write zeroes"};
     if (result < 0) {
-        d->errors++;
-        guest_note(LOG_LEVEL_WARNING, "%s: %s: %s at byte %llu: %s (the guest is told)", d->config.name,
-                   d->config.path, names[req->op], (unsigned long long)req->offset, strerror(-result));
+        uint64_t now = loop_now(d->config.loop);
+        if (!d->errors++ || now - d->warned > WARN_AGAIN) {
+            d->warned = now;
+            warn("%s: %s: %s at byte %llu: %s (the guest is told; error %llu of this disk)", d->config.name,
+                 d->config.path, names[req->op], (unsigned long long)req->offset, strerror(-result),
+                 (unsigned long long)d->errors);
+        }
     }
     req->done(req, result);
 }

@@ -71,7 +71,7 @@ struct disk {
     struct loop_fd ready;
     unsigned dio_mem, dio_offset; /* alignment for direct; 1: none */
     bool lost;                    /* a flush failed */
-    uint64_t errors;
+    uint64_t errors, warned;      /* warned: when, loop's time */
 };
 
 /* NULL, or a sentence in err. Set-up. */
