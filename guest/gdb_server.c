@@ -5,6 +5,7 @@
 #include "guest/gdb.h"
 #include "kvm/host/log.h"
 #include "kvm/host/loop.h"
+#include "net/user.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -20,6 +21,7 @@ struct gdb_server {
     struct loop *loop;
     struct gdb *gdb;
     struct loop_fd listen, client;
+    uint16_t port;            /* 0: a path */
     int listen_fd, client_fd; /* -1: none */
     char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
     dev_t dev; /* of our socket's file */
@@ -138,7 +140,7 @@ bool gdb_server_connected(const struct gdb_server *s)
 
 /* --- set-up */
 
-static int listen_tcp(const char *where, char *err, size_t err_size)
+static int listen_tcp(struct gdb_server *s, const char *where, char *err, size_t err_size)
 {
     char *end;
     unsigned long port = strtoul(where, &end, 10);
@@ -159,6 +161,8 @@ static int listen_tcp(const char *where, char *err, size_t err_size)
             close(fd);
         return -1;
     }
+    s->port = (uint16_t)port;
+    user_own_port_add(IPPROTO_TCP, s->port); /* not for the guest itself, by its network */
     return fd;
 }
 
@@ -217,7 +221,7 @@ struct gdb_server *gdb_server_new(struct loop *loop, struct gdb *gdb, const char
     s->gdb = gdb;
     s->client_fd = -1;
     s->listen_fd =
-        strchr(where, '/') ? listen_unix(s, where, err, err_size) : listen_tcp(where, err, err_size);
+        strchr(where, '/') ? listen_unix(s, where, err, err_size) : listen_tcp(s, where, err, err_size);
     if (s->listen_fd >= 0 && loop_fd_add(loop, &s->listen, s->listen_fd, EPOLLIN, on_listen, s))
         return s;
     if (s->listen_fd >= 0) {
@@ -236,6 +240,8 @@ void gdb_server_free(struct gdb_server *s)
     hang_up(s);
     loop_fd_remove(&s->listen);
     close(s->listen_fd);
+    if (s->port)
+        user_own_port_remove(IPPROTO_TCP, s->port);
     if (s->path[0] && lstat(s->path, &st) == 0 && st.st_dev == s->dev && st.st_ino == s->ino)
         unlink(s->path);
     free(s);

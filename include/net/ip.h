@@ -156,11 +156,6 @@ enum ip_error user_policy(struct user *u, uint8_t proto, const struct ip_addr *d
 void user_peer(struct user *u, const struct ip_addr *guest, const struct sockaddr *peer, struct ip_addr *src,
                uint16_t *port);
 
-/* Sockets of the process itself, which no guest may reach at the host's addresses: hostfwd's listeners, gdb's … Any
- * thread; counted, so each add needs its remove. */
-void user_own_port_add(uint8_t proto, uint16_t port);
-void user_own_port_remove(uint8_t proto, uint16_t port);
-
 /* --- for protocols */
 
 struct loop *user_loop(struct user *u);

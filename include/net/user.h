@@ -64,4 +64,9 @@ void user_print(struct user *u, FILE *out);
 bool user_forward_add(struct user *u, const char *spec, char *err, size_t errlen);
 bool user_forward_remove(struct user *u, const char *spec, char *err, size_t errlen);
 
+/* Sockets of the process itself, which no guest may reach at the host's addresses: gdb's, hostfwd's own … proto: IPPROTO_TCP
+ * or IPPROTO_UDP. Any thread; counted, so each add needs its remove. */
+void user_own_port_add(uint8_t proto, uint16_t port);
+void user_own_port_remove(uint8_t proto, uint16_t port);
+
 #endif

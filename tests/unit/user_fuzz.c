@@ -7,9 +7,6 @@
 
 #include <fcntl.h>
 #include <malloc.h>
-#include <net/if.h>
-#include <sched.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "net/flow.h"
@@ -20,22 +17,6 @@ enum {
     FRAME = 65550,
     KINDS = 14
 };
-
-static bool isolated;
-
-/* true: a network with nothing but loopback. */
-static bool isolate(void)
-{
-    struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
-    if (isolated)
-        return true;
-    if (unshare(CLONE_NEWNET) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
-        return false;
-    int fd = socket(AF_INET, SOCK_DGRAM, 0);
-    isolated = fd >= 0 && ioctl(fd, SIOCSIFFLAGS, &lo) == 0;
-    close(fd);
-    return isolated;
-}
 
 static size_t udp(uint8_t *f, uint16_t sport, const uint8_t *src, const uint8_t *dst, uint16_t dport,
                   const void *data, size_t len)

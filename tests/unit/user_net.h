@@ -6,6 +6,11 @@
 
 #include "test.h"
 
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
 #include "net/offload.h"
 #include "net/user_priv.h"
 
@@ -184,6 +189,22 @@ static inline bool last_is_error(struct bed *b, uint8_t type, uint8_t code)
 {
     return b->got && get16(last_frame(b) + 12) == ETH_IPV4 && last_frame(b)[23] == IP_ICMP &&
            last_l4(b)[0] == type && last_l4(b)[1] == code;
+}
+
+static bool isolated;
+
+/* true: a network namespace of our own, with nothing but loopback, from here to the process's end. */
+static inline bool isolate(void)
+{
+    struct ifreq lo = {.ifr_name = "lo", .ifr_flags = IFF_UP | IFF_RUNNING};
+    if (isolated)
+        return true;
+    if (unshare(CLONE_NEWNET) < 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) < 0)
+        return false;
+    int fd = socket(AF_INET, SOCK_DGRAM, 0);
+    isolated = fd >= 0 && ioctl(fd, SIOCSIFFLAGS, &lo) == 0;
+    close(fd);
+    return isolated;
 }
 
 #endif
