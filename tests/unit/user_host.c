@@ -88,16 +88,18 @@ static void add_address6(const char *text)
     int fd = socket(AF_INET6, SOCK_DGRAM, 0);
     CHECK(fd >= 0 && ioctl(fd, SIOCSIFADDR, &request) == 0);
     close(fd);
-    /* the kernel makes it usable in a work of its own */
-    struct sockaddr_in6 in = {.sin6_family = AF_INET6, .sin6_addr = request.addr};
+    /* the kernel makes it usable in a work of its own: until a datagram gets there */
+    struct sockaddr_in6 in = {.sin6_family = AF_INET6, .sin6_port = htons(9999), .sin6_addr = request.addr};
     bool usable = false;
     for (int i = 0; i < 1000000 && !usable; i++) {
-        fd = socket(AF_INET6, SOCK_DGRAM, 0);
-        usable = bind(fd, (struct sockaddr *)&in, sizeof in) == 0;
-        in.sin6_port = 9;
-        usable = usable && connect(fd, (struct sockaddr *)&in, sizeof in) == 0;
-        in.sin6_port = 0;
-        close(fd);
+        char c;
+        int to = socket(AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK, 0),
+            from = socket(AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK, 0);
+        usable = bind(to, (struct sockaddr *)&in, sizeof in) == 0 &&
+                 connect(from, (struct sockaddr *)&in, sizeof in) == 0 && send(from, "x", 1, 0) == 1 &&
+                 recv(to, &c, 1, 0) == 1;
+        close(to);
+        close(from);
         sched_yield();
     }
     CHECK(usable);
