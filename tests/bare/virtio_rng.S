@@ -10,7 +10,9 @@
 #define AVAIL      0x201000
 #define USED       0x202000
 #define BUFFER     0x203000
+#ifndef REQUESTS
 #define REQUESTS   1000
+#endif
 /* the BAR: common configuration, ISR, doorbells, a page each; registers as in virtio 1.2, 4.1.4.3 */
 #define DRIVER_FEATURE_SELECT 0x08
 #define DRIVER_FEATURE        0x0c
