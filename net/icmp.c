@@ -140,12 +140,12 @@ void icmp_input(struct user *u, const struct ip_packet *p)
         ;
     } else if (user_is_nobody(&p->src)) {
         user_drop(u, USER_DROP_SOURCE);
+    } else if (user_is_many(u, &p->dst)) {
+        user_drop(u, USER_DROP_MULTICAST); /* MLD among it: there is nobody to report groups to */
     } else if (h[0] != (p->v6 ? ICMP6_ECHO : ICMP_ECHO) || h[1] != 0) {
         user_drop(u, USER_DROP_ICMP); /* the guest's own errors and others: nobody here waits for them */
     } else if (user_is_us(u, &p->dst)) {
         echo_reply(u, p);
-    } else if (user_is_many(u, &p->dst)) {
-        user_drop(u, USER_DROP_MULTICAST);
     } else {
         ping_input(u, p);
     }

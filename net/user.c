@@ -66,6 +66,10 @@ void user_deliver(struct user *u, const struct ip_packet *p)
         udp_input(u, p);
         return;
     default:
+        if (user_is_many(u, &p->dst)) {
+            user_drop(u, USER_DROP_MULTICAST); /* IGMP, for instance */
+            return;
+        }
         user_drop(u, USER_DROP_UNREACHABLE);
         ip_refuse(u, p, IP_NO_PROTO, 0, NULL);
     }
