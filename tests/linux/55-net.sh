@@ -28,10 +28,8 @@ guest() { # NAME OPTION...
     XDG_RUNTIME_DIR=$PWD
     export XDG_RUNTIME_DIR
     vmlet run --name "$guest_name" -m 256 -c 1 "$@" >"$guest_name.out" 2>"$guest_name.log" </dev/null &
-    stop_later $!
-}
-address() { # IFNAME: whether it has an IPv4 address
-    ip addr show "$1" | grep -q 'inet '
+    guest_pid=$!
+    stop_later $guest_pid
 }
 
 # Nothing is said: an address, a route, a name server, a host that can be reached, a file that comes whole.
@@ -89,7 +87,7 @@ test_e1000_in_the_user_network() { # 150 s
     expect_match info 'forward tcp 127\.0\.0\.1 port 8060'
     echo through | timeout 10 socat -t 5 - TCP:127.0.0.1:8060 >echoed
     expect "$(cat echoed)" = through
-    wait
+    wait $guest_pid
     need tcpdump
     tcpdump -n -r e.pcap >frames 2>tcpdump.log
     expect_match frames 'IP 10\.0\.2\.15\.[0-9]+ > 10\.0\.2\.2\.8056: Flags \[S\]'
@@ -167,19 +165,16 @@ test_hub_with_two_cards_and_the_user_network() { # 120 s
     expect_match out '1 packets received'
 }
 
-# Every frame comes back to a card in loopback, and nobody is asked for an address: nothing waits.
+# Every frame comes back to a card in loopback (which has a filter of its own: what counts is ARP's broadcasts), and nobody is asked for an address: nothing waits.
 test_loopback_gives_every_frame_back() { # 90 s
     vm -k "$CLOUD" -n mode=loopback -- sh -c '
         ip addr add 10.57.0.1/24 dev eth0
         ping -c 3 -W 1 10.57.0.2 >/dev/null
-        cd /sys/class/net/eth0/statistics; i=0
-        while [ $i -lt 50 ] && [ "$(cat tx_packets)" != "$(cat rx_packets)" ]; do i=$((i + 1)); sleep 0.1; done
-        cat tx_packets rx_packets
+        cat /sys/class/net/eth0/statistics/rx_packets
         cat /etc/resolv.conf 2>/dev/null || echo none'
     expect_status 0
     expect_match out '^none$'
-    expect "$(sed -n 1p out)" -ge 1
-    expect "$(sed -n 1p out)" = "$(sed -n 2p out)"
+    expect "$(sed -n 1p out)" -ge 3
 }
 
 # No network, and --no-dhcp: cards that are up and have no address; no card at all.
