@@ -4,6 +4,7 @@
 
 test_bad_network_words_are_named() {
     bad=0
+    mkdir folder
     while read -r words; do
         case $words in '' | '#'*) continue ;; esac
         regex=${words#* :: } words=${words%% :: *}
@@ -16,12 +17,51 @@ mode=stream :: needs path=
 mode=socket :: needs fd=
 mode=loopback,model=rtl8139 :: (model=rtl8139|no network cards)
 mode=loopback,guest_mac=ff:ff:ff:ff:ff:ff :: no card's address
+mode=tap,vhost :: vhost=on is not in this build
+mode=tap,mq=2,model=e1000 :: e1000 has one queue
+hostfwd=tcp:junk :: net0: hostfwd=tcp:junk
+hostfwd=tcp::70000-:1 :: hostfwd=tcp::70000-:1
+hostfwd=tcp::22-:0 :: hostfwd=tcp::22-:0
+net=10.0.0.0/33 :: net=10.0.0.0/33
+guest_ip=1.2.3 :: guest_ip=1.2.3
+tftp=/nonexistent :: tftp=/nonexistent: No such file
+pcap=/nonexistent/x :: net0: pcap /nonexistent/x: No such file .*name a file
+pcap=folder :: net0: pcap folder: Is a directory
+mode=socket,fd=99 :: net0: fd=99: is no open socket
+mode=tap,fd=99 :: net0: tap .*fd=99: Bad file
+mode=stream,path=/nonexistent/x,listen :: net0: /nonexistent/x: cannot be made: No such file
+mode=stream,path=folder,listen :: net0: folder: is no socket
 END
     return $bad
 }
 
 test_network_help() {
     status 0 "$vmlet" run -n help && grep -q hostfwd out
+}
+
+test_bad_taps_are_named_with_a_remedy() {
+    [ -w /dev/net/tun ] && [ "$(id -u)" = 0 ] || { echo "no /dev/net/tun that we may open"; return 77; }
+    status 125 "$vmlet" run -k "$value" -n mode=tap,tapif=lo && line 'net0: tap "lo": TUNSETIFF: .* is no tap'
+    status 125 "$vmlet" run -k "$value" -n mode=tap,script=/nonexistent,tapif=vmcli0 && line 'vmcli0": script /nonexistent: No such file'
+    status 125 "$vmlet" run -k "$value" -n mode=tap,host_ip=junk,tapif=vmcli0 && line 'host_ip=junk: is no IPv4'
+    ! ip link show vmcli0 2>/dev/null
+}
+
+# What is set up is taken down again, however the run ends.
+test_tap_scripts_and_sockets_are_cleaned_up() {
+    [ -w /dev/net/tun ] && [ "$(id -u)" = 0 ] || { echo "no /dev/net/tun that we may open"; return 77; }
+    printf '#!/bin/sh\necho $1 >>%s\n' "$PWD/log" >script
+    chmod +x script
+    n="mode=tap,tapif=vmcli1,script=$PWD/script,downscript=$PWD/script"
+    status 42 "$vmlet" run -k "$value" -n "$n" -n "mode=stream,path=$PWD/sock,listen" --device exit
+    [ "$(cat log)" = "vmcli1
+vmcli1" ] && [ ! -e sock ]
+    status 125 "$vmlet" run -k "$value" -n "$n" -n pcap=/nonexistent/x --device exit && line 'net1: pcap'
+    [ "$(wc -l <log)" = 4 ]
+    guest t "$idle" -n "$n"
+    kill -TERM $guest
+    ended 143
+    [ "$(wc -l <log)" = 6 ]
 }
 
 test_no_network() {
