@@ -9,8 +9,9 @@
  *        0.112401 cpu0  0x401033          edu0 R INTR_STATUS=0x100 DMA
  *
  * LIST, divided by commas: a class or a device's id (its registers, DMA, interrupts, drops, misuse, resets), or of all devices
- * one kind: pci (configuration space), irq (interrupts, lines), dma, mem (map changes); or all. What is traced has no
- * ioeventfds and no coalesced writes, so that every word is seen.
+ * one kind: pci (configuration space of the functions that are there), irq (interrupts, lines), dma, mem (map changes); or all.
+ * What is traced has no ioeventfds and no coalesced writes, so that every word is seen. A device that keeps a place in RAM
+ * (virtio's rings) says so once, where it looks it up.
  *
  * The lines go to standard error; --trace-file writes the same as JSON, an object a line:
  *

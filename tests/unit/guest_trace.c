@@ -9,6 +9,7 @@
 #include "see_board.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/stat.h>
 
@@ -433,4 +434,45 @@ TEST(trace_of_faults)
                              "000000 - edu0 fault: edu0:irq:drop@1\n"
                              "000000 - edu0 fault: edu0:read:double@2\n"
                              "000000 - edu0 R INTR_STATUS=1 FACT\n");
+}
+
+enum {
+    THREADS = 3,
+    READS_EACH = 1500,
+};
+static void *reader(void *arg)
+{
+    for (int i = 0; i < READS_EACH; i++)
+        rd(i % 2 ? 0 : 0x44, 4);
+    return arg;
+}
+
+/* Lines of several vCPUs do not mix, none is lost while somebody takes them, and both files say the same. */
+TEST(trace_of_many_threads)
+{
+    static char all[4 << 20];
+    pthread_t threads[THREADS];
+    begin("edu");
+    for (int i = 0; i < THREADS; i++)
+        CHECK(pthread_create(&threads[i], NULL, reader, NULL) == 0);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    trace_drain(trace, 1000000000);
+    CHECK_EQ(trace_lost(trace), 0);
+    int fds[] = {text_fd, open(json_path, O_RDONLY)};
+    for (int i = 0; i < 2; i++) {
+        ssize_t n = pread(fds[i], all, sizeof all - 1, 0);
+        unsigned lines = 0;
+        CHECK(n > 0 && n < (ssize_t)sizeof all - 1);
+        all[n] = 0;
+        for (char *line = all, *end; (end = strchr(line, '\n')); line = end + 1, lines++) {
+            *end = 0;
+            const char *whole = i ? "\"size\":4" : " edu0 R ";
+            CHECK(strstr(line, whole) && !strstr(strstr(line, whole) + 1, whole));
+        }
+        CHECK_EQ(lines, THREADS * READS_EACH);
+        close(fds[i]);
+    }
+    trace_free(trace);
+    unlink(json_path);
 }
