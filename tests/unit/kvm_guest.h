@@ -9,6 +9,7 @@
 #ifndef TESTS_UNIT_KVM_GUEST_H
 #define TESTS_UNIT_KVM_GUEST_H
 
+#include "kvm/debug.h"
 #include "kvm/irq.h"
 #include "kvm/vcpu.h"
 #include "kvm/vm.h"
@@ -50,15 +51,17 @@ struct guest {
     struct vcpus *vcpus;
     struct irqs *irqs;
     uint8_t *ram;
-    int exit_fd; /* eventfd: value written to 0xf8, plus 1; or 1000 after stopped() */
+    int exit_fd; /* eventfd: value written to 0xf8, plus 1; 1000 after stopped(), 999 after debug() */
     pthread_mutex_t lock;
     struct guest_access log[GUEST_LOG];
     _Atomic unsigned n;
     struct vcpu_stop stop; /* valid once guest_wait() returned GUEST_STOPPED */
     uint64_t (*read)(struct guest *g, bool pio, uint64_t addr, unsigned size); /* NULL: all ones */
-    void (*hook)(struct guest *g, const struct guest_access *a);               /* on the vCPU's thread */
+    struct vcpu_debug_event event; /* the last; valid once guest_wait() returned GUEST_DEBUG */
+    void (*hook)(struct guest *g, const struct guest_access *a); /* on the vCPU's thread */
 };
 enum {
+    GUEST_DEBUG = 998,
     GUEST_STOPPED = 999,
 };
 
@@ -110,6 +113,14 @@ static inline void guest_stopped(void *ctx, struct vcpu *vcpu, const struct vcpu
     eventfd_write(g->exit_fd, GUEST_STOPPED + 1);
 }
 
+static inline void guest_debug(void *ctx, struct vcpu *vcpu, const struct vcpu_debug_event *event)
+{
+    struct guest *g = ctx;
+    (void)vcpu;
+    g->event = *event;
+    eventfd_write(g->exit_fd, GUEST_DEBUG + 1);
+}
+
 static inline bool guest_read_mem(void *ctx, uint64_t gpa, void *data, unsigned size)
 {
     struct guest *g = ctx;
@@ -123,6 +134,7 @@ static const struct vcpu_ops guest_ops = {
     .pio = guest_pio,
     .mmio = guest_mmio,
     .stopped = guest_stopped,
+    .debug = guest_debug,
     .read_mem = guest_read_mem,
 };
 
