@@ -204,13 +204,14 @@ bool irq_route_set(struct irqs *irqs, int gsi, uint64_t addr, uint32_t data)
     return route_store(irqs, route, gsi, message) && ok;
 }
 
-void irq_route_send(struct irqs *irqs, int gsi)
+bool irq_route_send(struct irqs *irqs, int gsi)
 {
     struct route *route = route_of(irqs, gsi);
     uint64_t message = route ? atomic_load(&route->message) : 0;
     bool taken = message && irqs->ops->send(irqs->ctx, (uint32_t)(message >> 32), (uint32_t)message);
     _Atomic uint64_t *count = !route ? &irqs->dropped : taken ? &route->sent : &route->dropped;
     atomic_fetch_add_explicit(count, 1, memory_order_relaxed);
+    return message;
 }
 
 int irq_route_fd(struct irqs *irqs, int gsi)

@@ -86,8 +86,8 @@ int irq_route_new(struct irqs *irqs);
  * failure of KVM's (warned about). Same address and data as before: no cost. */
 bool irq_route_set(struct irqs *irqs, int gsi, uint64_t addr, uint32_t data)
     __attribute__((warn_unused_result));
-/* Sends the message now; dropped and counted where the route is not set. */
-void irq_route_send(struct irqs *irqs, int gsi);
+/* Sends the message now; false: dropped and counted, because the route is not set, or to no message. */
+bool irq_route_send(struct irqs *irqs, int gsi);
 /* The route's eventfd, made at the first call, for who signals without us (vhost, VFIO, a thread that has the
  * fd): a write of 1 sends. The same fd for the life of the VM, closed by irqs_free(). -errno. */
 int irq_route_fd(struct irqs *irqs, int gsi);

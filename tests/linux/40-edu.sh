@@ -11,6 +11,7 @@ edu() { # LINES [OPTION...]: runs the lines in a guest with edu and its driver; 
     run timeout 80 vmlet run -k "$FULL" -c 2 -m 256 --kernel-log k.log "$@" -- sh -ec "
         f=\$(dirname \$(grep -l 0x11e8 /sys/bus/pci/devices/*/device | head -n 1))
         $lines"
+    expect_no_match err '^vmlet: guest:' # nor has vmlet with the driver
     # the kernel has nothing to complain about
     expect_no_match k.log '^.[ 0-9.]*. (BUG|WARNING|Oops|Call Trace|general protection)|nobody cared|unhandled'
 }
@@ -102,4 +103,18 @@ test_edu_unbind_and_bind() { # 90 s
             '"$works"'
         done'
     expect_status 0
+}
+
+# What the README promises of driver bring-up: each word of the driver's by name, and a lint without a finding.
+test_edu_traced_and_linted() { # 90 s
+    edu 'echo 10 >$f/factorial; echo hello >/dev/edu0; cat $f/factorial' \
+        --device edu --module "$EDU_KO" -n mode=none --trace edu --trace-file trace.json --lint --fail-on lint
+    expect_status 0
+    expect_out '3628800\n'
+    for line in 'R ID=0x10000ed' 'R LIVENESS=0xedcba987' 'W STATUS=0x80 IRQFACT' 'W FACTORIAL=0xa' \
+        'IRQ 0x1 -> MSI vector [0-9]+' 'R INTR_STATUS=1 FACT' 'W INTR_ACK=1 FACT' 'R FACTORIAL=0x375f00' \
+        'W DMA_CNT.*=6' 'W DMA_CMD.*=5 RUN IRQ' 'IRQ 0x100 -> MSI vector [0-9]+'; do
+        expect_match err "edu0 $line"
+    done
+    expect_match trace.json '"dev":"edu0".*"reg":"FACTORIAL"'
 }

@@ -145,6 +145,16 @@ TEST(edu_raise_and_ack_and_msi)
     CHECK_EQ(m->fake.sent, before + 2);
     wr(0x64, ~0u, 4);
     CHECK_EQ(rd(0x24, 4), 0);
+    /* Linux lets go of a vector without a mask bit by zeros in it, MSI still on: no fault, unless one is sent there */
+    uint64_t bugs = log_guest_bugs();
+    before = m->fake.sent;
+    cf8_write(edu->devfn, cap + 4, 0, 4);
+    cf8_write(edu->devfn, cap + 12, 0, 2);
+    CHECK_EQ(log_guest_bugs(), bugs);
+    wr(0x60, 2, 4);
+    CHECK_EQ(log_guest_bugs(), bugs + 1);
+    CHECK_EQ(edu->irq_dropped, 1);
+    CHECK_EQ(m->fake.sent, before);
 }
 
 TEST(edu_dma_both_ways)
