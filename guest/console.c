@@ -166,7 +166,10 @@ static size_t com2_write(struct serial_backend *b, const uint8_t *data, size_t l
 static size_t on_output(void *ctx, enum channel_stream stream, const void *bytes, size_t n)
 {
     struct console *c = ctx;
-    return sink_write(&c->sinks[stream], bytes, n);
+    size_t taken = sink_write(&c->sinks[stream], bytes, n);
+    if (c->config.output)
+        c->config.output(c->config.ctx, stream == CHANNEL_STDOUT, bytes, taken);
+    return taken;
 }
 
 static void on_message(void *ctx, const char *text)

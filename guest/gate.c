@@ -9,15 +9,16 @@
 #include <stddef.h>
 #include <string.h>
 
-static const char *const words[GATE_WORDS] = {
-    [GATE_LINT] = "lint",
-};
+static const char *word_of(unsigned i)
+{
+    return i < KLOG_KINDS ? klog_kind_name((enum klog_kind)i) : i == GATE_LINT ? "lint" : "tests";
+}
 
 static const char *unknown(const char *word, size_t n)
 {
     char all[256] = "";
     for (unsigned i = 0; i < GATE_WORDS; i++)
-        snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", i ? ", " : "", words[i]);
+        snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", i ? ", " : "", word_of(i));
     return opts_say("there is no `%.*s` (%s)", n > 40 ? 40 : (int)n, word, all);
 }
 
@@ -26,7 +27,7 @@ const char *gate_parse(const char *list, uint32_t *on)
     for (;; list++) {
         size_t n = strcspn(list, ",");
         unsigned i = 0;
-        while (i < GATE_WORDS && (strlen(words[i]) != n || memcmp(words[i], list, n)))
+        while (i < GATE_WORDS && (strlen(word_of(i)) != n || memcmp(word_of(i), list, n)))
             i++;
         if (i == GATE_WORDS)
             return unknown(list, n);

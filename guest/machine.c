@@ -11,6 +11,7 @@
 #include "guest/network.h"
 #include "guest/payload.h"
 #include "guest/seeing.h"
+#include "guest/verdict.h"
 #include "kvm/host/log.h"
 #include "kvm/host/work.h"
 #include "kvm/irq.h"
@@ -166,6 +167,9 @@ int machine_run(const struct machine_options *o)
     if (slots_stats(m->slots).failures)
         die("the guest's memory: KVM did not take all of it");
     m->gate = (struct gate){o->fail_on, machine_on_caught, m};
+    m->verdict = verdict_new(m->loop, o, &m->gate, machine_on_silence, m);
+    if (!m->verdict)
+        die("the guest's output: out of memory");
     m->seeing = seeing_new(&m->board, m->network, o, &m->gate, machine_patience(m));
     struct boot_state start;
     bool wide = !payload.is_32bit;

@@ -4,6 +4,7 @@
 #include "guest/machine_priv.h"
 
 #include "guest/network.h"
+#include "guest/verdict.h"
 #include "kvm/host/log.h"
 #include "kvm/host/patient.h"
 #include "kvm/host/term.h"
@@ -77,10 +78,29 @@ static void on_panic_grace(void *arg)
 static void on_watch(void *ctx, enum watch_event event, const char *line)
 {
     struct machine *m = ctx;
+    verdict_log(m->verdict, line);
     if (event == WATCH_PANIC || event == WATCH_PANIC_END)
         panicked(m, line); /* the end's line names it as well, for a log whose panic line was lost */
     if (event == WATCH_PANIC_END || event == WATCH_HALTED)
         machine_end(m, END_HALTED, 0, line);
+}
+
+static void on_output(void *ctx, bool is_stdout, const void *bytes, size_t n)
+{
+    struct machine *m = ctx;
+    if (is_stdout)
+        verdict_output(m->verdict, bytes, n);
+    else
+        verdict_heard(m->verdict);
+}
+
+void machine_on_silence(void *ctx)
+{
+    struct machine *m = ctx;
+    char text[64];
+    snprintf(text, sizeof text, "nothing came from the guest for %.3g s",
+             (double)m->options->silence / (double)SECOND);
+    machine_end(m, END_TIMEOUT, 0, text);
 }
 
 static void on_timeout(void *arg)
@@ -176,6 +196,7 @@ const struct signals_ops machine_signals = {.end = on_signal, .window_changed = 
 void machine_watch_console(struct machine *m, struct console_config *config)
 {
     config->watch = on_watch;
+    config->output = on_output;
     config->hello = on_hello;
     config->status = on_status;
     config->escape = on_escape;
@@ -284,9 +305,14 @@ void machine_flush(struct machine *m)
 
 int machine_finish(struct machine *m)
 {
+    if (m->verdict)
+        verdict_end(m->verdict, &m->result);
     result_gate(&m->result);
     network_stop(m->network);
     write_result(m, machine_patience(m));
+    const char *error = m->verdict ? verdict_report(m->verdict, &m->result, machine_patience(m)) : NULL;
+    if (error)
+        warn("%s", error);
     if (m->result.reason == END_SIGNAL)
         signal_die(m->result.status);
     return result_status(&m->result);

@@ -51,6 +51,7 @@ struct machine {
     struct debugger *debugger; /* NULL without --gdb */
     struct hold hold;
     struct gate gate;
+    struct verdict *verdict;
     struct network *network;
 
     struct lock end_lock; /* guards result until the loop has stopped */
@@ -74,6 +75,7 @@ void machine_ends_init(struct machine *m);
 void machine_end(struct machine *m, enum end_reason reason, int status, const char *detail); /* any thread */
 void machine_on_board_end(void *ctx, enum board_end why, int status);
 void machine_on_stopped(void *ctx, struct vcpu *vcpu, const struct vcpu_stop *stop);
+void machine_on_silence(void *ctx);
 void machine_on_caught(void *ctx, const char *sentence);
 void machine_watch_console(struct machine *m, struct console_config *config);
 void machine_bus_error(const char *sentence);

@@ -11,6 +11,7 @@
 #include "guest/gate.h"
 #include "guest/netopt.h"
 #include "guest/network.h"
+#include "guest/verdict.h"
 #include "kvm/host/log.h"
 
 #include <stdlib.h>
@@ -92,8 +93,14 @@ const struct opt machine_option_table[] = {
                .dflt = "stderr with a command, stdout without"),
     OPT_TIME(T, timeout, "timeout", 0, "end the guest after that time, status 124", .dflt = "none"),
     OPT_STRING(T, result, "result", 0, "FILE", "write how it ended: source, status, reason, detail, times"),
+    OPT_TIME(T, silence, "silence-timeout", 0,
+             "end the guest when nothing came from it for that time, status 124", .dflt = "none"),
     OPT_CALL("fail-on", 0, set_fail_on, "LIST",
-             "what makes a run fail with status 123 that ended well: lint"),
+             "what makes a run fail with status 123 that ended well: warn, bug, oops, kasan, ubsan, kcsan, "
+             "lockdep, hung, rcu, leak, taint in the kernel's log; lint; tests (KTAP in the output)"),
+    OPT_LIST(T, allow, "allow", 0, "REGEX",
+             "trouble in the kernel's log that is none: its trace has a line like that"),
+    OPT_STRING(T, junit, "junit", 0, "FILE", "write the run, its tests and its trouble as JUnit XML"),
     OPT_ENUM(T, loglevel, "loglevel", 0, loglevels, "what vmlet says about itself", .dflt = "warning"),
 
     OPT_GROUP("Driver bring-up"),
@@ -153,6 +160,8 @@ const char *machine_options_parse(int argc, char **argv, struct machine_options 
         return error;
     if (o->gdb_wait && !o->gdb)
         return "--gdb-wait: for whom? (give --gdb PORT|PATH too)";
+    if ((error = verdict_check(o)))
+        return error;
     if (o->fail_on >> GATE_LINT & 1)
         o->lint = true; /* nothing would be found */
     if (!!o->hugetlbfs + !!o->mem_file + o->mem_shared > 1)
@@ -183,7 +192,8 @@ const char *machine_cmdline(const struct machine_options *o)
         return params;
     /* A command's own words are what the user waits for: of the kernel's log only warnings and worse are printed,
      * unless the log was asked for by name. Each printed character costs an exit. */
-    if (o->command && !o->kernel_log)
+    bool wanted = o->junit || o->fail_on & (1u << KLOG_LEAK | 1u << GATE_TESTS); /* printed as information */
+    if (o->command && !o->kernel_log && !wanted)
         level = " loglevel=5";
     if (o->console != CONSOLE_SERIAL)
         return opts_say("panic=-1%s%s%s", level, blank, params);

@@ -2,17 +2,11 @@
 /* How a run ended: see include/guest/result.h. */
 #include "guest/result.h"
 
+#include "guest/report_file.h"
 #include "kvm/host/log.h"
-#include "kvm/host/patient.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum {
     STATUS_DIED = 123,
@@ -41,8 +35,6 @@ static const struct {
     [END_SIGNAL] = {"signal",       128,            128,            false},
     [END_SETUP] = {"setup",        STATUS_SETUP,   STATUS_SETUP,   false},
 };
-
-static char sentence[2 * PATH_MAX + 128];
 
 const char *end_reason_name(enum end_reason reason)
 {
@@ -114,90 +106,23 @@ int result_status(const struct result *r)
     return r->command ? reasons[r->reason].with_command : reasons[r->reason].status;
 }
 
-/* Whether `path` is one of our descriptors under another name (/dev/fd/3, /dev/stdout), in whose folder nothing can be made. */
-static bool is_descriptor(const char *path)
-{
-    char to[16];
-    ssize_t n = readlink(path, to, sizeof to);
-    return !strncmp(path, "/dev/fd/", 8) || !strncmp(path, "/proc/", 6) ||
-           (n >= 6 && !memcmp(to, "/proc/", 6));
-}
-
-/* Whether `path` is there and is no regular file: then it is written as it stands. */
-static bool in_place(const char *path)
-{
-    struct stat st;
-    return stat(path, &st) == 0 && (!S_ISREG(st.st_mode) || is_descriptor(path));
-}
-
-static void temporary(char *tmp, size_t size, const char *path)
-{
-    snprintf(tmp, size, "%.*s.tmp-%ld", PATH_MAX, path, (long)getpid());
-}
-
 const char *result_file_check(const char *path)
 {
-    struct stat st;
-    char dir[PATH_MAX];
-    if (!*path)
-        return "--result: the name is empty (name a file)";
-    if (snprintf(dir, sizeof dir, "%s", path) >= (int)sizeof dir)
-        return "--result: the path is too long";
-    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
-        snprintf(sentence, sizeof sentence, "--result %s: it is a folder (name a file)", path);
-        return sentence;
-    }
-    if (access(path, W_OK) < 0 && errno != ENOENT) {
-        snprintf(sentence, sizeof sentence, "--result %s: %s", path, strerror(errno));
-        return sentence;
-    }
-    if (in_place(path))
-        return NULL;
-    char *slash = strrchr(dir, '/');
-    if (slash)
-        slash[slash == dir] = 0;
-    if (access(slash ? dir : ".", W_OK | X_OK) < 0) {
-        snprintf(sentence, sizeof sentence, "--result %s: its folder cannot be written: %s", path,
-                 strerror(errno));
-        return sentence;
-    }
-    /* Names too long by the suffix, a folder that is gone, a file system without an inode left: only trying tells. */
-    char tmp[PATH_MAX + 32];
-    temporary(tmp, sizeof tmp, path);
-    int fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd < 0) {
-        snprintf(sentence, sizeof sentence, "--result %s: %s: %s", path, tmp, strerror(errno));
-        return sentence;
-    }
-    close(fd);
-    unlink(tmp);
-    return NULL;
+    return report_file_check("--result", path);
 }
 
 const char *result_file_write(const char *path, const struct result *r, uint64_t patience)
 {
-    char text[1024], tmp[PATH_MAX + 32];
+    char text[2048];
     int n = snprintf(
         text, sizeof text, "source=%s\nstatus=%d\nreason=%s\ndetail=%s\ntime_ms=%llu\nboot_ms=%llu\n",
         reasons[r->reason].guest ? "guest" : "vmlet", result_status(r), end_reason_name(r->reason), r->detail,
         (unsigned long long)r->time_ms, (unsigned long long)r->boot_ms);
-    bool direct = in_place(path);
-    if (direct)
-        snprintf(tmp, sizeof tmp, "%s", path);
-    else
-        temporary(tmp, sizeof tmp, path);
-    /* O_EXCL: a link that somebody laid there is not followed. */
-    int fd = patient_open(tmp, direct ? O_WRONLY | O_APPEND : O_WRONLY | O_CREAT | O_EXCL, patience);
-    bool ok = fd >= 0 && patient_write(fd, text, (size_t)n, patience);
-    if (fd >= 0 && close(fd) < 0)
-        ok = false;
-    if (ok && !direct)
-        ok = rename(tmp, path) == 0;
-    if (ok)
-        return NULL;
-    snprintf(sentence, sizeof sentence, "--result %s: %s", path,
-             errno == ETIMEDOUT ? "nobody reads it" : strerror(errno));
-    if (!direct && fd >= 0)
-        unlink(tmp);
-    return sentence;
+    n +=
+        snprintf(text + n, sizeof text - (size_t)n, "last_line=%s\nwarnings=%u\n", r->last_line, r->warnings);
+    if (r->tested)
+        n += snprintf(text + n, sizeof text - (size_t)n,
+                      "tests_passed=%u\ntests_failed=%u\ntests_skipped=%u\n", r->passed, r->failed,
+                      r->skipped);
+    return report_file_write("--result", path, text, (size_t)n, patience);
 }

@@ -24,7 +24,7 @@ static const char *message(const char *p)
         if (p[1 + inside] != ']')
             break;
         p += 1 + inside + 1;
-        p += strspn(p, " ");
+        p += *p == ' '; /* one: a message may be indented */
     }
     return p;
 }

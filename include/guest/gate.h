@@ -9,10 +9,14 @@
 #ifndef GUEST_GATE_H
 #define GUEST_GATE_H
 
+#include "guest/klog.h"
+
 #include <stdint.h>
 
+/* The kinds of trouble in the kernel's log (enum klog_kind), and: */
 enum gate_word {
-    GATE_LINT, /* --lint found something */
+    GATE_LINT = KLOG_KINDS, /* --lint found something */
+    GATE_TESTS,             /* a test of the guest's failed, as guest/ktap.h reads them */
     GATE_WORDS,
 };
 

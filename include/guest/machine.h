@@ -52,6 +52,9 @@ struct machine_options {
     struct opt_list faults;
     bool lint;
     uint32_t fail_on; /* set of 1 << enum gate_word */
+    struct opt_list allow;
+    const char *junit;
+    uint64_t silence; /* ns, 0: none */
     int loglevel;     /* enum log_level */
     const char *dev;
     const char *hugetlbfs;

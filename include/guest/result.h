@@ -15,9 +15,8 @@
  *   vmlet could not start or go on                           125                          source=vmlet
  *   SIGINT, SIGTERM, SIGHUP                                  vmlet dies of that signal    source=vmlet
  *
- * The file is lines of key=value: source, status, reason, detail, time_ms, boot_ms. It is written to
- * FILE.tmp-PID beside it and renamed, so that a reader sees all of it or nothing; anything but a regular file
- * (a FIFO, /dev/fd/3) is written in place.
+ * The file is lines of key=value: source, status, reason, detail, time_ms, boot_ms, last_line, warnings, and where tests
+ * were seen tests_passed, tests_failed, tests_skipped. How it is written: guest/report_file.h.
  */
 #ifndef GUEST_RESULT_H
 #define GUEST_RESULT_H
@@ -45,13 +44,17 @@ enum end_reason {
 
 struct result {
     enum end_reason reason;
-    int status;       /* what the guest reported, or the signal's number; else unused */
-    bool command;     /* set at start: a command was given, so a status is owed */
-    bool panicked;    /* result_panic() was called */
-    char gate[384];   /* what the gate caught first (guest/gate.h); empty: nothing */
-    uint64_t time_ms; /* exec to end */
-    uint64_t boot_ms; /* exec to the guest's first sign of userspace, 0 if none */
-    char detail[512]; /* one line, may be empty */
+    int status;          /* what the guest reported, or the signal's number; else unused */
+    bool command;        /* set at start: a command was given, so a status is owed */
+    bool panicked;       /* result_panic() was called */
+    char gate[384];      /* what the gate caught first (guest/gate.h); empty: nothing */
+    uint64_t time_ms;    /* exec to end */
+    uint64_t boot_ms;    /* exec to the guest's first sign of userspace, 0 if none */
+    char detail[512];    /* one line, may be empty */
+    char last_line[160]; /* of the kernel's log */
+    unsigned warnings;   /* reports of trouble in it, of all kinds of --fail-on */
+    bool tested;         /* the guest's output had test results: */
+    unsigned passed, failed, skipped;
 };
 
 /* The name used in the file: "triple-fault". */

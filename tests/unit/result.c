@@ -72,8 +72,8 @@ TEST(result_file_says_it_without_ambiguity)
         CHECK(f);
         text[fread(text, 1, sizeof text - 1, f)] = 0;
         fclose(f);
-        CHECK_STR(text,
-                  "source=guest\nstatus=137\nreason=signaled\ndetail=signal 9\ntime_ms=12\nboot_ms=5\n");
+        CHECK_STR(text, "source=guest\nstatus=137\nreason=signaled\ndetail=signal "
+                        "9\ntime_ms=12\nboot_ms=5\nlast_line=\nwarnings=0\n");
     }
     CHECK(!unlink(path) && !rmdir(dir)); /* and no temporary file was left */
 }

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the guest's output says about the run: trouble in the kernel's log (guest/klog.h), test results there and in the
+ * command's stdout (guest/ktap.h), silence. From it come the gate (--fail-on, --allow), the summary of tests, the counts of the
+ * result file, and --junit.
+ *
+ * A report of trouble whose text matches an --allow is none, whatever is asked for. One that the gate asks for is told
+ * with its trace, unless the kernel's log is on standard error already; the run goes on to its own end.
+ *
+ * Silence: with --silence-timeout a run that has given out nothing for that long (neither log nor a byte of the command's)
+ * has its time up.
+ *
+ * Thread: the loop's. Nothing grows with what the guest prints, but for the bounded list of test results.
+ */
+#ifndef GUEST_VERDICT_H
+#define GUEST_VERDICT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct gate;
+struct loop;
+struct machine_options;
+struct result;
+struct verdict;
+
+/* NULL, or what is wrong with --allow, --junit. Set-up. */
+const char *verdict_check(const struct machine_options *o) __attribute__((warn_unused_result));
+
+/* silent(): nothing came for --silence-timeout. NULL: no memory. */
+struct verdict *verdict_new(struct loop *loop, const struct machine_options *o, const struct gate *gate,
+                            void (*silent)(void *ctx), void *ctx) __attribute__((warn_unused_result));
+
+void verdict_log(struct verdict *v, const char *line);               /* of the kernel's, without its prefix */
+void verdict_output(struct verdict *v, const void *bytes, size_t n); /* of the command's stdout */
+void verdict_heard(struct verdict *v);                               /* something else came */
+
+/* No more will come: what is open is closed, and the result gets its counts. */
+void verdict_end(struct verdict *v, struct result *r);
+/* After the result stands: says how the tests went, and writes --junit. NULL, or a sentence. */
+const char *verdict_report(struct verdict *v, const struct result *r, uint64_t patience);
+
+#endif
