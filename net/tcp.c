@@ -330,8 +330,10 @@ bool tcp_forward(struct tcp *t, int fd, const struct tcp_ends *ends)
 void tcp_guest_reset(struct tcp *t)
 {
     for (uint32_t i = 0; i < t->fresh; i++) {
+        /* What the guest has ended the host's kernel still delivers; what it has not is no whole message, and the far end is
+         * not to take it for one. */
         if (t->conns[i].t)
-            conn_free(&t->conns[i], true);
+            conn_free(&t->conns[i], !(t->conns[i].flags & FIN_IN));
     }
 }
 

@@ -115,7 +115,9 @@ struct tcp;
 
 /* Raises the soft limit of descriptors towards what the connections need. NULL and a sentence: no memory. */
 struct tcp *tcp_new(const struct tcp_config *config, char *err, size_t n) __attribute__((warn_unused_result));
-void tcp_free(struct tcp *t); /* closes every socket; sends nothing */
+/* Sends nothing to the guest. What it has sent, FIN included, is still delivered by the host's kernel; other connections
+ * are reset. */
+void tcp_free(struct tcp *t);
 
 /* A TCP message from the guest. */
 void tcp_input(struct tcp *t, const struct ip_packet *p);
@@ -128,7 +130,7 @@ void tcp_ready(struct tcp *t);
  * becomes t's in every case. false: no room, or no port left; it was reset. */
 bool tcp_forward(struct tcp *t, int fd, const struct tcp_ends *ends);
 
-/* The guest was reset: its connections are no more. Sockets are reset, the guest is told nothing. */
+/* The guest was reset: its connections are no more, as with tcp_free(). */
 void tcp_guest_reset(struct tcp *t);
 
 /* ICMP "too big" for the guest's link is never needed; this is the other way: no connection of the guest to peer:port may go

@@ -490,6 +490,22 @@ TEST(forward_reaches_the_guest)
     w_close_all(w);
 }
 
+/* A guest that sends, closes and powers off at once: nothing of it is lost, and what it has not closed does not look closed. */
+TEST(end_delivers_what_the_guest_has_closed)
+{
+    struct world *w = world();
+    w_open(w, 16);
+    struct link l = w_establish(w, 1), m = w_establish(w, 2);
+    w_in(w, &(struct seg){
+                .guest_port = 1, .seq = l.seq, .ack = l.ack, .flags = F_FIN | F_ACK, .wnd = 9, .len = 100});
+    w_in(w,
+         &(struct seg){
+             .guest_port = 2, .seq = m.seq, .ack = m.ack, .flags = F_ACK, .wnd = 9, .len = 100, .stream = 1});
+    w_close_all(w);
+    CHECK(w->socks[l.fd].shut && !w->socks[l.fd].reset);
+    CHECK(!w->socks[m.fd].shut && w->socks[m.fd].reset);
+}
+
 TEST(guest_reset_closes_everything)
 {
     struct world *w = world();
