@@ -104,10 +104,8 @@ static void hub_ready(struct port *port)
     if (!m->blocked)
         return;
     struct iovec iov = {m->frame, m->len};
-    if (port_send(&m->port, &iov, 1, &m->meta) == PORT_BUSY) {
-        m->since = loop_now(m->hub->net->loop);
-        return;
-    }
+    if (port_send(&m->port, &iov, 1, &m->meta) == PORT_BUSY)
+        return; /* `since` stays: who says that it is ready and takes nothing is as dead as who is silent */
     m->blocked = false;
     release_senders(m->hub);
 }

@@ -172,6 +172,23 @@ TEST(hub_goes_on_without_a_dead_member)
     tear_down();
 }
 
+/* A member that says again and again that it is ready, and takes nothing, buys no time by it. */
+TEST(hub_is_not_held_up_by_promises)
+{
+    set_up();
+    ends[1].room = 0;
+    CHECK(say(0, 0) == PORT_SENT);
+    CHECK(say(0, 1) == PORT_BUSY);
+    for (unsigned i = 0; i < 10; i++) {
+        now += HUB_PATIENCE / 10;
+        port_ready(&ends[1].port);
+        steps();
+    }
+    CHECK_EQ(ends[0].ready, 1);
+    CHECK(say(0, 1) == PORT_SENT);
+    tear_down();
+}
+
 TEST(hub_member_that_is_unplugged_holds_nobody_up)
 {
     set_up();
