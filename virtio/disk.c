@@ -20,6 +20,8 @@
 
 enum {
     SECTOR = 512,
+    /* What the page cache has is copied while it is submitted, on the loop: not more than that in one go. */
+    INLINE_MOST = 1 << 20,
 };
 #define WARN_AGAIN UINT64_C(5000000000) /* ns */
 
@@ -246,7 +248,8 @@ void disk_start(struct disk *d, struct disk_req *req)
     req->disk = d;
     req->uring.done = uring_done;
     req->buffered = d->config.direct && (req->op == DISK_READ || req->op == DISK_WRITE) && !aligned(d, req);
-    if (!d->uring || !start_uring(d, req))
+    bool quick = d->config.direct || req->len <= INLINE_MOST;
+    if (!d->uring || !quick || !start_uring(d, req))
         start_blocking(req);
 }
 

@@ -13,23 +13,23 @@ test_virtio_rng() { # 120 s
     expect_match out '^virtio_rng'
     expect "$(tail -n 1 out)" -ge 1048576 # what is random does not shrink
 }
-test_virtio_blk_mount_write_and_check() { # 180 s
+test_virtio_blk_mount_write_and_check() { # 240 s
     disk d.img 64
-    run vmlet run -k "$CLOUD" -d d.img -- sh -c 'set -e; mkdir /mnt; mount /dev/vda /mnt; dd if=/dev/urandom of=/mnt/file bs=64k count=320 2>/dev/null
+    run vmlet run -k "$CLOUD" -d d.img -- sh -c 'set -e; mkdir -p /mnt; mount /dev/vda /mnt; dd if=/dev/urandom of=/mnt/file bs=64k count=64 2>/dev/null
         mkdir /mnt/d; for i in $(seq 200); do echo $i >/mnt/d/$i; done; sha1sum </mnt/file; cat /sys/block/vda/serial; echo; umount /mnt'
     expect_status 0
     expect_match out '^virtio-blk0$'
     fsck.ext4 -fn d.img >fsck.log 2>&1 || fail "the file system is damaged"
     sum=$(head -n 1 out)
     expect "$(debugfs -R 'cat /file' d.img 2>/dev/null | sha1sum)" = "$sum"
-    run vmlet run -k "$CLOUD" -d d.img,ro -- sh -c 'set -e; mkdir /mnt; mount -o ro /dev/vda /mnt; sha1sum </mnt/file; ls /mnt/d | wc -l; cat /mnt/d/77
+    run vmlet run -k "$CLOUD" -d d.img,ro -- sh -c 'set -e; mkdir -p /mnt; mount -o ro /dev/vda /mnt; sha1sum </mnt/file; ls /mnt/d | wc -l; cat /mnt/d/77
         ! dd if=/dev/zero of=/dev/vda bs=4k count=1 conv=fsync 2>/dev/null'
     expect_status 0
     expect_out '%s\n200\n77\n' "$sum"
 }
 test_virtio_blk_killed_while_it_writes() { # 240 s
     disk d.img 64
-    vmlet run -k "$CLOUD" -d d.img -- sh -c 'mkdir /mnt; mount /dev/vda /mnt; i=0; while :; do i=$((i + 1)); echo $i >/mnt/$i; sync -f /mnt/$i; echo $i; done' >synced 2>err &
+    vmlet run -k "$CLOUD" -d d.img -- sh -c 'mkdir -p /mnt; mount /dev/vda /mnt; i=0; while :; do i=$((i + 1)); echo $i >/mnt/$i; sync -f /mnt/$i; echo $i; done' >synced 2>err &
     pid=$!
     wait_for 60 grep -q '^20$' synced
     kill -9 $pid
@@ -82,7 +82,7 @@ test_virtio_blk_is_root() { # 180 s
 }
 test_virtio_legacy_driver() { # 180 s
     truncate -s 8M d.img
-    run vmlet run -k "$CLOUD" --device virtio-blk,file=d.img,legacy --device virtio-rng,legacy --module virtio_pci,force_legacy=1 -- sh -c 'set -e
+    run vmlet run -k "$CLOUD" -n mode=none --device virtio-blk,file=d.img,legacy --device virtio-rng,legacy --module virtio_pci,force_legacy=1 -- sh -c 'set -e
         cat /sys/bus/virtio/devices/virtio*/features | cut -c 33 | sort -u; dd if=/dev/hwrng of=x bs=4k count=64 2>/dev/null; dd if=x of=/dev/vda bs=16k conv=fsync 2>/dev/null
         dd if=/dev/vda bs=64k count=4 iflag=direct 2>/dev/null | cmp - x; cat /sys/block/vda/size'
     expect_status 0

@@ -216,6 +216,27 @@ TEST(blk_discards_and_writes_zeroes)
     CHECK(file_is(0, 0, 512));
 }
 
+/* More than the loop should copy by itself: all of RAM read twice over, into the same place. */
+TEST(blk_reads_megabytes_at_once)
+{
+    uint32_t id, len;
+    file_new(4096);
+    blk_new_on(path, "", ALL);
+    unlink(path);
+    header(T_IN, 0);
+    vq_desc(0, 0, HEADER, 16, F_NEXT, 1);
+    for (unsigned i = 1; i <= 32; i++)
+        vq_desc(0, i, DATA, 65536, F_NEXT | F_WRITE, i + 1);
+    vq_desc(0, 33, STATUS, 1, F_WRITE, 0);
+    vq_avail(0, 0);
+    vq_kick(0);
+    settle(1);
+    CHECK(vq_used(0, &id, &len));
+    CHECK_EQ(len, (2 << 20) + 1);
+    CHECK_EQ(g_read(STATUS, 1), S_OK);
+    CHECK(data_is((2 << 20) - 65536, 65536));
+}
+
 TEST(blk_takes_headers_data_and_status_in_any_pieces)
 {
     blk_new("", ALL);
