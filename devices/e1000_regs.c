@@ -130,14 +130,15 @@ static void rdt_write(struct device *dev, unsigned index, uint64_t value)
 {
     struct e1000 *e = e1000_of(dev);
     (void)index, (void)value;
-    e1000_lint(e, LINT_TAIL, e->rx.tail >= ring_size(&e->rx));
+    e1000_lint(e, LINT_TAIL,
+               e->rx.tail && e->rx.tail >= ring_size(&e->rx)); /* 0 tidies a ring that is none */
     e1000_rx_kick(e);
 }
 static void tdt_write(struct device *dev, unsigned index, uint64_t value)
 {
     struct e1000 *e = e1000_of(dev);
     (void)index, (void)value;
-    e1000_lint(e, LINT_TAIL, e->tx.tail >= ring_size(&e->tx));
+    e1000_lint(e, LINT_TAIL, e->tx.tail && e->tx.tail >= ring_size(&e->tx));
     e1000_tx_kick(e);
 }
 static void rdtr_write(struct device *dev, unsigned index, uint64_t value)

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT
+/* e1000 as traces, lint and faults see it: a driver that sends a packet, and what drivers do wrong. */
+#include "test.h"
+#include "e1000_board.h"
+#include "guest/fault.h"
+#include "guest/gate.h"
+#include "guest/lint.h"
+#include "guest/trace.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+static char caught[4096];
+static void on_caught(void *ctx, const char *sentence)
+{
+    (void)ctx;
+    snprintf(caught + strlen(caught), sizeof caught - strlen(caught), "%s\n", sentence);
+}
+static const struct gate gate = {1u << GATE_LINT, on_caught, NULL};
+
+static struct lint *linted(void)
+{
+    struct lint *lint =
+        lint_new(&(struct lint_config){.board = &m->board, .gate = &gate}, m->err, sizeof m->err);
+    CHECK(lint);
+    caught[0] = 0;
+    return lint;
+}
+
+/* The trace of what fn does, without the heads of the lines. */
+static char *trace_of(void (*fn)(void))
+{
+    static char buf[1 << 16];
+    struct opt_list list = {
+        (const char *[]){"e1000", NULL},
+          1
+    };
+    int fd = memfd_create("trace", 0);
+    struct trace *trace = trace_new(&(struct trace_config){.board = &m->board, .list = &list, .text_fd = fd},
+                                    m->err, sizeof m->err);
+    CHECK(trace);
+    fn();
+    trace_drain(trace, 1000000000);
+    ssize_t n = pread(fd, buf, sizeof buf - 1, 0);
+    CHECK(n >= 0);
+    buf[n] = 0;
+    close(fd);
+    char *to = buf;
+    for (char *line = buf, *end; (end = strchr(line, '\n')); line = end + 1) {
+        memmove(to, line + 38, (size_t)(end + 1 - line) - 38);
+        to += end + 1 - line - 38;
+    }
+    *to = 0;
+    return buf; /* the watcher stays with the board, which ends with the test */
+}
+
+static void send_one(void)
+{
+    uint8_t f[100];
+    make_frame(f, NULL, 0x0800, sizeof f);
+    ram_put(TX_BUF, f, sizeof f);
+    tx_legacy(TX_BUF, sizeof f, CMD);
+    tx_go();
+}
+
+TEST(trace_of_a_packet)
+{
+    start();
+    wr(IMS, 1);
+    CHECK_STR(trace_of(send_one), "e10000 W TDT=1 (TDH=0: 1 descriptors)\n"
+                                  "e10000 dma R 0x10000+16\n"
+                                  "e10000 dma R 0x40000+100\n"
+                                  "e10000 dma W 0x1000c+4\n"
+                                  "e10000 irq held: not in IMS\n" /* TXQE */
+                                  "e10000 IRQ ICR=0x3 -> INTx line 17\n");
+}
+
+TEST(lint_of_a_good_driver)
+{
+    start();
+    struct lint *lint = linted();
+    wr(CTRL, rd(CTRL) | CTRL_RST);
+    wr(CTRL, 0x201 | CTRL_SLU);
+    pass(20 * MS);
+    rd(ICR);
+    tx_setup(RING);
+    rx_setup(32, 31, RCTL_BAM, 2048);
+    wr(IMS, 0x9d);
+    send_one();
+    rd(ICR);
+    wr(CTRL, rd(CTRL) | CTRL_RST);
+    wr(TDH, 0); /* as Linux tidies up behind it */
+    wr(TDT, 0);
+    pass(5000ull * MS);
+    lint_end(lint);
+    CHECK_STR(caught, "");
+}
+
+TEST(lint_of_rings)
+{
+    start();
+    struct lint *lint = linted();
+    wr(TDLEN, 100);
+    CHECK(strstr(caught, "ring length is no multiple of 128"));
+    wr(TDLEN, 128);
+    caught[0] = 0;
+    wr(TDT, 8);
+    CHECK(strstr(caught, "tail beyond the ring"));
+    caught[0] = 0;
+    wr(CTRL, rd(CTRL) | CTRL_RST);
+    wr(TDT, 0);
+    CHECK(strstr(caught, "DMA is started after a reset, before anything was set up: W TDT=0"));
+    caught[0] = 0;
+    cf8_write(nic->devfn, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+    wr(RDT, 0);
+    CHECK(strstr(caught, "DMA is started with bus mastering off: W RDT=0"));
+    (void)lint;
+}
+
+static const char *set_link(void *ctx, const char *id, const char *word)
+{
+    (void)ctx, (void)id;
+    e1000_set_link(&nic->dev, !strcmp(word, "up"));
+    return NULL;
+}
+
+static struct faults *faulty(const char *spec)
+{
+    struct opt_list list = {
+        (const char *[]){spec, NULL},
+          1
+    };
+    struct faults *faults =
+        faults_new(&(struct fault_config){&m->board, &list, set_link, NULL}, m->err, sizeof m->err);
+    CHECK(faults);
+    return faults;
+}
+
+TEST(fault_of_the_cable)
+{
+    start();
+    faulty("e10000:link:flap@2");
+    CHECK(rd(STATUS) & STATUS_LU);
+    rd(STATUS);
+    step();
+    CHECK(!(rd(STATUS) & STATUS_LU));
+    pass(FAULT_FLAP);
+    pass(20 * MS);
+    CHECK(rd(STATUS) & STATUS_LU);
+}
+
+/* A descriptor that cannot be read is a descriptor outside RAM: the ring stops, as it says it does. */
+TEST(fault_of_a_descriptor)
+{
+    start();
+    faulty("e10000:dma.r:fail@1");
+    send_one();
+    CHECK_EQ(peer.n, 0);
+    CHECK_EQ(dropped(TX_RING_DMA), 1);
+}
+
+TEST(fault_of_a_packet)
+{
+    start();
+    faulty("e10000:dma:ones@2"); /* pulled out between descriptor and packet */
+    send_one();
+    CHECK_EQ(peer.n, 0);
+    CHECK_EQ(rd(STATUS), 0xffffffff);
+    pass(5000ull * MS);
+}
