@@ -2,22 +2,13 @@
 /* The TFTP server: files of one folder, read-only, for guests that boot from the network (RFC 1350, 2347, 2348, 2349). Off
  * unless a folder is named.
  *
- * Nothing outside of the folder can be named: the kernel resolves each name beneath it (openat2(2), RESOLVE_BENEATH), so
- * neither `..` nor an absolute name, nor a symbolic link leads out, whatever changes meanwhile. A leading slash is
- * meant as the folder's own, as TFTP clients do. Only regular files are served.
- *
  * TRANSFERS at a time, each with the block that waits to be acknowledged: it is read again when it has to be sent again.
- * That is after RETRY only, never in answer to an old acknowledgement (RFC 1123, 4.2.3.1). The oldest transfer gives way when
- * the table is full. Reads do not wait for a disk: what is not in the page cache is asked for, and sent at the
- * next look, a few milliseconds later. */
+ * That is after RETRY only, never in answer to an old acknowledgement (RFC 1123, 4.2.3.1). The oldest transfer gives way
+ * when the table is full. What is not in memory is asked for (tftp_file.c), and sent at the next look. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
-
-#include <linux/openat2.h>
 
 #include "net/user_priv.h"
 
@@ -41,6 +32,7 @@ enum {
     BLOCK_MIN = 8,
     REQUEST_MAX = 512,
     TRIES = 6,
+    DISK_TRIES = 120,
 };
 #define RETRY     (1000ull * 1000 * 1000)
 #define DISK_WAIT (5ull * 1000 * 1000)
@@ -118,22 +110,15 @@ static void send_block(struct tftp *t, struct transfer *x)
         x->deadline = now + RETRY;
         return;
     }
-    off_t at = (off_t)((x->block - 1) * x->size);
-    struct iovec iov = {t->block + 4, x->size};
-    ssize_t n = preadv2(x->fd, &iov, 1, at, RWF_NOWAIT);
-    if (n < 0 && (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL))
-        n = preadv(x->fd, &iov, 1, at); /* a file system of memory, mostly */
-    /* short before the end: the rest is not in memory yet */
-    bool later = (n < 0 && errno == EAGAIN) ||
-                 (n >= 0 && (size_t)n < x->size && (uint64_t)at + (uint64_t)n < x->file_size);
-    if (later && x->tries < TRIES * 20) {
-        posix_fadvise(x->fd, at, (off_t)x->size * 64, POSIX_FADV_WILLNEED);
+    uint64_t at = (x->block - 1) * x->size;
+    ssize_t n = tftp_read(x->fd, at, t->block + 4, x->size, x->file_size);
+    if (n < 0 && errno == EAGAIN && x->tries < DISK_TRIES) {
         x->waits_for_disk = true;
         x->tries++;
         x->deadline = now + DISK_WAIT;
         return;
     }
-    if (n < 0 || later) { /* it cannot be read, or not in time, or became shorter */
+    if (n < 0) { /* it cannot be read, or not in time, or became shorter */
         send_error(t, port_of(t, x), &x->guest, x->port, 0, "cannot read the file");
         end(x);
         return;
@@ -174,25 +159,6 @@ static const char *next_string(const char **at, const char *end_)
         return NULL;
     *at = nul + 1;
     return s;
-}
-
-static int open_file(struct tftp *t, const char *name, uint64_t *size)
-{
-    struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
-                           .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
-    struct stat st;
-    while (*name == '/')
-        name++;
-    int fd = (int)syscall(SYS_openat2, t->folder, name, &how, sizeof how);
-    if (fd < 0)
-        return -1;
-    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-        close(fd);
-        errno = EACCES;
-        return -1;
-    }
-    *size = (uint64_t)st.st_size;
-    return fd;
 }
 
 static struct transfer *new_transfer(struct tftp *t, const struct ip_addr *guest, uint16_t port)
@@ -272,7 +238,7 @@ static void request(struct tftp *t, const struct ip_packet *p, uint16_t sport)
                    op == WRQ ? "this server is read-only" : "mode: octet, please");
         return;
     }
-    int fd = open_file(t, name, &size);
+    int fd = tftp_open(t->folder, name, &size);
     if (fd < 0) {
         bool none = errno == ENOENT || errno == ENOTDIR;
         user_drop(t->u, USER_DROP_TFTP);

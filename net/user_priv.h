@@ -264,6 +264,10 @@ struct tftp *tftp_new(struct user *u, const char *folder, char *err, size_t errl
 void tftp_free(struct tftp *t);
 void tftp_print(struct user *u, FILE *out);
 
+/* tftp_file.c. open: a descriptor, or -1 and errno. read: -1 and EAGAIN: not in memory yet. */
+int tftp_open(int folder, const char *name, uint64_t *size);
+ssize_t tftp_read(int fd, uint64_t at, void *to, size_t len, uint64_t file_size);
+
 /* ping.c: an echo request, with a good checksum, to somebody else */
 void ping_input(struct user *u, const struct ip_packet *p);
 
