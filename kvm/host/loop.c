@@ -255,6 +255,14 @@ static bool always_wanted(const struct loop *loop)
     return false;
 }
 
+/* Lock held, before and after. */
+static void call_out(struct loop *loop, loop_fn *fn, void *arg)
+{
+    lock_drop(&loop->lock);
+    fn(arg);
+    lock_take(&loop->lock);
+}
+
 /* --- Timers: a pairing heap
  * ---------------------------------------------------------------------------------------- */
 
@@ -360,12 +368,8 @@ static unsigned run_timers(struct loop *loop)
     while (loop->due) {
         struct loop_timer *t = loop->due;
         timer_unlink(loop, t);
-        loop_fn *fn = t->fn;
-        void *arg = t->arg;
-        lock_drop(&loop->lock);
-        fn(arg); /* t may be gone after this */
+        call_out(loop, t->fn, t->arg); /* t may be gone after this */
         ran++;
-        lock_take(&loop->lock);
     }
     lock_drop(&loop->lock);
     return ran;
@@ -433,12 +437,8 @@ static unsigned run_tasks(struct loop *loop)
     while (loop->turn) {
         struct loop_task *t = loop->turn;
         task_unlink(loop, t);
-        loop_fn *fn = t->fn;
-        void *arg = t->arg;
-        lock_drop(&loop->lock);
-        fn(arg); /* t may be gone after this */
+        call_out(loop, t->fn, t->arg); /* t may be gone after this */
         ran++;
-        lock_take(&loop->lock);
     }
     lock_drop(&loop->lock);
     return ran;

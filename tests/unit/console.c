@@ -2,27 +2,17 @@
 /* Standard streams to a guest and back, over the console, the channel and a COM2 of a board without KVM. The guest's side is a
  * few lines here: it echoes its stdin to its stdout, as `cat` would. Each test's host is a child process, since the console
  * serves the process's own standard streams. */
-#include "devices/serial.h"
-#include "fake_board.h"
-#include "guest/console.h"
-#include "guest/init_proto.h"
+#include "console_board.h"
 
-#include <fcntl.h>
 #include <signal.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
 enum {
-    COM2 = 0x2f8,
     INPUT = 100000,
     SECONDS = 30,
 };
 
-static struct fake_board fb;
 static struct frame_rx rx;
-static uint8_t guest_seq;
-static bool status_seen, drained;
+static bool status_seen;
 
 static void guest_send(uint8_t type, const void *payload, size_t n)
 {
@@ -31,7 +21,7 @@ static void guest_send(uint8_t type, const void *payload, size_t n)
     if (n)
         memcpy(bytes + FRAME_HEAD, payload, n);
     for (size_t i = 0; i < FRAME_HEAD + n;) {
-        while (!(inb(&fb, COM2 + 5) & 0x20)) /* LSR.THRE */
+        while (!(inb(&fb, COM2 + 5) & LSR_THRE))
             board_pass(&fb, 1000000);
         for (int k = 0; k < 16 && i < FRAME_HEAD + n; k++)
             outb(&fb, COM2, bytes[i++]);
@@ -42,7 +32,7 @@ static void guest_send(uint8_t type, const void *payload, size_t n)
 static bool guest_turn(void)
 {
     bool ended = false;
-    while (inb(&fb, COM2 + 5) & 1) { /* LSR.DR */
+    while (inb(&fb, COM2 + 5) & LSR_DR) {
         uint8_t byte = inb(&fb, COM2);
         bool whole;
         frame_rx_feed(&rx, &byte, 1, &whole);
@@ -75,58 +65,28 @@ static void on_status(void *ctx, const struct channel_status *status)
     status_seen = status->status == 5;
 }
 
-static void on_drained(void *ctx)
-{
-    (void)ctx;
-    drained = true;
-}
-
-static void nap(void)
-{
-    nanosleep(&(struct timespec){0, 200000}, NULL); /* streams have threads of their own */
-}
-
 /* The host: 0 when all went well. */
 static int host(void)
 {
-    char err[256];
-    board_make(&fb);
-    struct console_config config = {
-        .loop = fb.b.loop,
-        .com1 = board_device(&fb, &serial_class, "index=0"),
-        .com2 = board_device(&fb, &serial_class, "index=1"),
-        .command = true,
-        .kernel_log = "none",
-        .watch = on_watch,
-        .hello = on_hello,
-        .status = on_status,
-        .escape = on_hello,
-    };
-    struct console *c = console_new(&config, err, sizeof err);
+    struct console *c = console_on_board(on_watch, on_hello, on_status);
     if (!c)
         return 1;
-    outb(&fb, COM2 + 2, 0x81); /* FCR: FIFOs on */
     outb(&fb, COM2 + 3, 0x03);
     outb(&fb, COM2 + 4, 0x0b);
     guest_send(FRAME_HELLO, &(struct frame_hello){INIT_PROTO_VERSION, 0}, sizeof(struct frame_hello));
     time_t end = time(NULL) + SECONDS;
     bool ended = false;
     while (!ended) {
-        board_pass(&fb, 1000000);
         ended = guest_turn();
-        if (time(NULL) > end)
+        if (!console_moment(end))
             return 2;
-        nap();
     }
     guest_send(FRAME_STATUS, &(struct frame_status){STATUS_EXITED, 5}, sizeof(struct frame_status));
     board_pass(&fb, 1000000);
     console_drain(c, on_drained);
-    while (!drained) {
-        board_pass(&fb, 1000000);
-        if (time(NULL) > end)
+    while (!drained)
+        if (!console_moment(end))
             return 3;
-        nap();
-    }
     console_free(c);
     board_break(&fb);
     return status_seen ? 0 : 4;

@@ -2,30 +2,17 @@
 /* A guest that means harm, at the other end of COM1 and COM2: bytes that are no frames, frames that lie, output without
  * credit and without a look at LSR. vmlet goes on, says little, and can be ended at any time. The host is a child process,
  * since the console serves the process's own standard streams. */
-#include "devices/serial.h"
-#include "fake_board.h"
-#include "guest/console.h"
-#include "guest/init_proto.h"
+#include "console_board.h"
 #include "kvm/host/log.h"
 
-#include <fcntl.h>
-#include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
-
 enum {
-    COM1 = 0x3f8,
-    COM2 = 0x2f8,
-    LSR_THRE = 0x20,
     FRAMES = 3000,
     SECONDS = 60, /* a hang */
     LINES = 150,  /* messages: ten for each place that has some */
 };
 
-static struct fake_board fb;
 static unsigned statuses, hellos, panics;
-static uint8_t seq;
-static bool drained, polite;
+static bool polite;
 static uint64_t seed;
 
 static void put(const uint8_t *bytes, size_t n)
@@ -42,7 +29,7 @@ static void put(const uint8_t *bytes, size_t n)
 static void frame(uint8_t type, const void *payload, size_t n)
 {
     uint8_t bytes[FRAME_HEAD + FRAME_MAX];
-    frame_head_put(bytes, type, seq++, (uint16_t)n);
+    frame_head_put(bytes, type, guest_seq++, (uint16_t)n);
     memcpy(bytes + FRAME_HEAD, payload, n);
     put(bytes, FRAME_HEAD + n);
 }
@@ -75,13 +62,14 @@ static void lie(void)
 
     for (size_t i = 0; i < n; i++)
         bytes[FRAME_HEAD + i] = (uint8_t)test_rand(&seed);
-    frame_head_put(bytes, types[r % sizeof types], (uint8_t)(r >> 32 & 3 ? seq++ : r >> 40), (uint16_t)n);
+    frame_head_put(bytes, types[r % sizeof types], (uint8_t)(r >> 32 & 3 ? guest_seq++ : r >> 40),
+                   (uint16_t)n);
     switch (r >> 48 & 15) {
     case 0: /* a wrong check */
         bytes[6] ^= 1;
         break;
     case 1: /* more promised than allowed, or than comes */
-        frame_head_put(bytes, types[r % sizeof types], seq, (uint16_t)(r >> 20));
+        frame_head_put(bytes, types[r % sizeof types], guest_seq, (uint16_t)(r >> 20));
         break;
     case 2: /* cut short */
         n /= 2;
@@ -116,33 +104,13 @@ static void on_status(void *ctx, const struct channel_status *status)
         CHECK((unsigned char)*p >= 0x20);
 }
 
-static void on_drained(void *ctx)
-{
-    (void)ctx;
-    drained = true;
-}
-
 /* drains: somebody takes stdout */
 static int host(bool drains)
 {
-    char err[256];
-    board_make(&fb);
-    struct console_config config = {
-        .loop = fb.b.loop,
-        .com1 = board_device(&fb, &serial_class, "index=0"),
-        .com2 = board_device(&fb, &serial_class, "index=1"),
-        .command = true,
-        .kernel_log = "none",
-        .watch = on_watch,
-        .hello = on_hello,
-        .status = on_status,
-        .escape = on_hello,
-    };
-    struct console *c = console_new(&config, err, sizeof err);
+    struct console *c = console_on_board(on_watch, on_hello, on_status);
     if (!c)
         return 1;
     alarm(SECONDS);
-    outb(&fb, COM2 + 2, 0x81);
     for (int i = 0; i < 50; i++)
         lie(); /* before hello */
     polite = true;
@@ -173,10 +141,8 @@ static int host(bool drains)
     board_pass(&fb, 10000000);
     console_drain(c, on_drained);
     time_t end = time(NULL) + SECONDS / 2;
-    while (drains && !drained && time(NULL) < end) {
-        board_pass(&fb, 1000000);
-        nanosleep(&(struct timespec){0, 200000}, NULL); /* streams have threads of their own */
-    }
+    while (drains && !drained && console_moment(end))
+        ;
     console_free(c); /* whatever waits: it does not */
     board_break(&fb);
     if (hellos != 1 || statuses > 1 || panics)
