@@ -299,7 +299,7 @@ static const char *e1000_init(struct device *dev, struct board *board)
     pci_bar(&e->pci, 0, PCI_BAR_MEM32, &device_map(dev, 0)->region);
     pci_bar(&e->pci, 2, PCI_BAR_IO, &device_map(dev, 1)->region); /* BAR 1 would be a flash memory: 4.1 */
     pci_power(&e->pci);
-    return pci_msi(&e->pci, 1);
+    return pci_msi_unmaskable(&e->pci);
 }
 
 static const char *e1000_loaded(struct device *dev)
