@@ -30,7 +30,7 @@ enum {
 };
 
 #define TCP_MS              UINT64_C(1000000)
-#define TCP_ACK_DELAY       (5 * TCP_MS)
+#define TCP_ACK_DELAY       (20 * TCP_MS) /* time for an answer that carries it; each lapse is a wake-up */
 #define TCP_RTO_MIN         (200 * TCP_MS)
 #define TCP_RTO_FIRST       (1000 * TCP_MS)
 #define TCP_RTO_MAX         (60000 * TCP_MS)

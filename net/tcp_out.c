@@ -424,16 +424,18 @@ void conn_timer(void *arg)
     }
     if (c->flags & SEND_RST)
         return;
-    if (c->flags & TIME_WAITING) {
-        rearm(c);
+    bool keepalive = c->rto_at == LOOP_NEVER && conn_established(c) &&
+                     now - c->heard_at >= TCP_KEEPALIVE + c->unanswered * TCP_KEEPALIVE_PROBE;
+    if (c->flags & TIME_WAITING || (now < c->ack_at && now < c->rto_at && !keepalive)) {
+        c->t->now = now;
+        rearm(c); /* what it was armed for has come to pass in another way */
         return;
     }
     if (now >= c->ack_at)
         c->flags |= SEND_ACK;
     if (now >= c->rto_at) {
         timed_out(c);
-    } else if (c->rto_at == LOOP_NEVER && conn_established(c) &&
-               now - c->heard_at >= TCP_KEEPALIVE + c->unanswered * TCP_KEEPALIVE_PROBE) {
+    } else if (keepalive) {
         /* RFC 1122, 4.2.3.6 */
         if (c->unanswered++ == TCP_PROBES)
             conn_abort(c);

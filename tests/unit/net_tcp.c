@@ -22,7 +22,7 @@ TEST(guest_connects_and_both_talk)
     w_in(w, &(struct seg){.seq = l.seq, .ack = l.ack, .flags = F_ACK | F_PSH, .wnd = GUEST_WND, .len = 100});
     CHECK_EQ(w->socks[l.fd].written, 100);
     CHECK_EQ(w->out_n, 0);
-    w_wait(w, 10000000);
+    w_wait(w, 25000000);
     struct seg s = w_out(w);
     CHECK_EQ(s.flags, F_ACK);
     CHECK_EQ(s.ack, l.seq + 100);
@@ -38,7 +38,7 @@ TEST(guest_connects_and_both_talk)
     CHECK_EQ(s.flags, F_ACK | F_PSH);
     for (int i = 0; i < 50; i++)
         CHECK_EQ(s.first[i], far_byte((uint32_t)l.fd, (uint64_t)i));
-    w_wait(w, 10000000);
+    w_wait(w, 25000000);
     CHECK_EQ(w->out_n, 0);
     w_close_all(w);
 }
