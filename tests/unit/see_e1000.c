@@ -18,13 +18,21 @@ static void on_caught(void *ctx, const char *sentence)
 }
 static const struct gate gate = {1u << GATE_LINT, on_caught, NULL};
 
+/* They stay with their boards to the end: the next test's board is made when the last one's is freed, and that is seen too. */
+static void *kept[16];
+static unsigned n_kept;
+static void *keep(void *p)
+{
+    CHECK(p && n_kept < sizeof kept / sizeof *kept);
+    return kept[n_kept++] = p;
+}
+
 static struct lint *linted(void)
 {
     struct lint *lint =
         lint_new(&(struct lint_config){.board = &m->board, .gate = &gate}, m->err, sizeof m->err);
-    CHECK(lint);
     caught[0] = 0;
-    return lint;
+    return keep(lint);
 }
 
 /* The trace of what fn does, without the heads of the lines. */
@@ -38,7 +46,7 @@ static char *trace_of(void (*fn)(void))
     int fd = memfd_create("trace", 0);
     struct trace *trace = trace_new(&(struct trace_config){.board = &m->board, .list = &list, .text_fd = fd},
                                     m->err, sizeof m->err);
-    CHECK(trace);
+    keep(trace);
     fn();
     trace_drain(trace, 1000000000);
     ssize_t n = pread(fd, buf, sizeof buf - 1, 0);
@@ -51,7 +59,7 @@ static char *trace_of(void (*fn)(void))
         to += end + 1 - line - 38;
     }
     *to = 0;
-    return buf; /* the watcher stays with the board, which ends with the test */
+    return buf;
 }
 
 static void send_one(void)
@@ -132,8 +140,7 @@ static struct faults *faulty(const char *spec)
     };
     struct faults *faults =
         faults_new(&(struct fault_config){&m->board, &list, set_link, NULL}, m->err, sizeof m->err);
-    CHECK(faults);
-    return faults;
+    return keep(faults);
 }
 
 TEST(fault_of_the_cable)
