@@ -146,7 +146,10 @@ struct flow *flow_new(struct user *u, uint8_t proto, const struct ip_addr *guest
         flow_free(fl->ends.newer);
     }
     struct flow *f = fl->unused;
-    fl->unused = f->chain;
+    if (f)
+        fl->unused = f->chain;
+    else
+        f = &fl->all[fl->touched++]; /* pages become real as they are used */
     fl->n++;
     *f = (struct flow){
         .u = u, .proto = proto, .guest = *guest, .gport = gport, .dst = *dst, .dport = dport, .state = state};
@@ -263,10 +266,6 @@ struct flows *flows_new(struct user *u)
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur / 4 < fl->max)
         fl->max = limit.rlim_cur < 16 ? 4 : (unsigned)(limit.rlim_cur / 4);
     fl->ends.newer = fl->ends.older = &fl->ends;
-    for (unsigned i = fl->max; i-- > 0;) {
-        fl->all[i].chain = fl->unused;
-        fl->unused = &fl->all[i];
-    }
     loop_timer_init(u->loop, &fl->timer, expire, fl);
     return fl;
 }

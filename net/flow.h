@@ -48,7 +48,7 @@ struct flow_datagram {
 
 struct flows {
     struct user *u;
-    unsigned n, max;
+    unsigned n, max, touched; /* in use, at most, of `all` that ever were */
     struct flow *unused;
     struct flow ends; /* of the list: newer is the oldest, older the newest */
     struct loop_timer timer;
