@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 // pci-testdev as conformance programs use it: each test of each BAR, by exits and by ioeventfds, with and without data match,
-// counts what was written; and again after the BARs were moved.
+// counts what was written; and again after the BARs were moved. Under --trace, which
+// takes the ioeventfds away, the counts are the same.
 // args: --device exit --device pci-testdev --console none
+// repeat: --device exit --device pci-testdev --console none --trace pci-testdev
 #include "bare.inc"
 #include "pci.inc"
     find PCI_TESTDEV
