@@ -4,6 +4,8 @@
 #include "test.h"
 #include "e1000_board.h"
 
+#include <pthread.h>
+
 TEST(E1_e1000_head_and_tail_outside_the_ring)
 {
     uint8_t f[64];
@@ -508,4 +510,58 @@ TEST(E10_e1000_loopback_into_its_own_rings)
     }
     device_reset(&nic->dev);
     step();
+}
+
+/* A vCPU at the registers while the loop walks the rings and the peer sends: for the thread sanitizer. */
+static _Atomic bool vcpu_done;
+
+static void *vcpu(void *arg)
+{
+    uint64_t seed = 99;
+    (void)arg;
+    for (int i = 0; i < 20000; i++) {
+        uint64_t r = test_rand(&seed);
+        static const unsigned regs[] = {ICR, IMS, IMC, ICS, TDH, RDH, STATUS, ITR, 0x4080, 0x4074};
+        wr(TDT, (rd(TDH) + (unsigned)r % 8) % RING);
+        wr(RDT, (rd(RDH) + RING - 1) % RING);
+        if (r >> 8 & 1)
+            wr(regs[2 + (r >> 9 & 1)], (uint32_t)(r >> 16));
+        rd(regs[(r >> 32) % 10]);
+        if (!(r >> 40 & 0xff)) {
+            wr(CTRL, CTRL_RST);
+            wr(CTRL, 0x201 | CTRL_SLU);
+            wr(TDBAL, TX_AT);
+            wr(TDLEN, RING * 16);
+            wr(TCTL, TCTL_EN);
+            wr(RDBAL, RX_AT);
+            wr(RDLEN, RING * 16);
+            wr(RCTL, RCTL_EN | RCTL_UPE);
+        }
+    }
+    vcpu_done = true;
+    return NULL;
+}
+
+TEST(E16_e1000_registers_race_the_loop)
+{
+    uint8_t f[64];
+    pthread_t thread;
+    struct iovec iov = {f, sizeof f};
+    struct port_meta meta = {0};
+    start();
+    make_frame(f, NULL, 0x0800, sizeof f);
+    ram_put(TX_BUF, f, sizeof f);
+    for (unsigned i = 0; i < RING; i++)
+        tx_legacy(TX_BUF, 64, CMD);
+    rx_setup(RING, RING - 1, RCTL_UPE, 2048);
+    vcpu_done = false;
+    CHECK(!pthread_create(&thread, NULL, vcpu, NULL));
+    while (!vcpu_done) {
+        loop_step(m->board.loop);
+        (void)!port_send(&peer.port, &iov, 1, &meta);
+        now_ns += 1000;
+    }
+    pthread_join(thread, NULL);
+    step();
+    CHECK(peer.n);
 }

@@ -57,7 +57,7 @@ enum {
     KEPT = 4096,
 };
 
-static uint64_t now_ns;
+static _Atomic uint64_t now_ns;
 static uint64_t test_now(void *ctx)
 {
     (void)ctx;
