@@ -4,7 +4,7 @@
 
 #include "guest/control.h"
 #include "guest/gdb.h"
-#include "guest/hold.h"
+#include "guest/machine_priv.h"
 #include "kvm/host/log.h"
 #include "kvm/host/loop.h"
 #include "mem/access.h"
@@ -127,6 +127,12 @@ static const struct gdb_target target = {
 static void on_event(void *arg)
 {
     struct debugger *d = arg;
+    struct machine *m = d->config.machine;
+    lock_take(&m->end_lock);
+    bool over = m->result.reason != END_NONE;
+    lock_drop(&m->end_lock);
+    if (over)
+        return; /* the step that ended the machine: gdb is to hear of the end */
     gdb_events(d->gdb);
     gdb_server_send(d->server);
 }

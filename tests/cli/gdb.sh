@@ -68,6 +68,15 @@ test_threads() {
     said 'Thread 1 "vCPU 0" \(running\)' 'Thread 2 "vCPU 1" \(waiting for' '^\$1 = 2$' '^\$2 = 1$' 'Switching to thread 1' 'exited with code 052'
 }
 
+# The instruction that ends the machine is a step, and its last one.
+test_step_to_the_end() {
+    need_gdb
+    guest d "$debugged" --device exit -c 2 --gdb ./g --gdb-wait
+    gdb_at 'hbreak spin' 'continue' 'delete' 'stepi 100000'
+    ended 42
+    said 'exited with code 052'
+}
+
 test_interrupt_detach_attach() {
     need_gdb
     guest d "$idle" --gdb ./g --result result
