@@ -68,7 +68,7 @@ test_e1000_in_the_user_network() { # 150 s
         nc 10.0.2.2 8057 </tmp/file >/dev/null
         ip -6 addr show eth0
         echo ready
-        nc -l -p 7 -e cat'
+        nc -l -p 7 -e cat || :'
     wait_for 110 grep -q ready e.out
     ran='vmlet run' status=0
     cp e.out out
@@ -87,12 +87,12 @@ test_e1000_in_the_user_network() { # 150 s
     expect_match info 'forward tcp 127\.0\.0\.1 port 8060'
     echo through | timeout 10 socat -t 5 - TCP:127.0.0.1:8060 >echoed
     expect "$(cat echoed)" = through
-    wait $guest_pid
+    wait $guest_pid || fail "the guest ended with $?"
     need tcpdump
-    tcpdump -n -r e.pcap >frames 2>tcpdump.log
+    tcpdump -Z root -n -r e.pcap >frames 2>tcpdump.log || fail "tcpdump cannot read it"
     expect_match frames 'IP 10\.0\.2\.15\.[0-9]+ > 10\.0\.2\.2\.8056: Flags \[S\]'
     expect_match frames 'IP 10\.0\.2\.2\.8056 > 10\.0\.2\.15\.[0-9]+: Flags \[S\.\]'
-    tcpdump -n -vv -r e.pcap 2>tcpdump.log | grep -Ec 'bad (udp )?cksum|incorrect' >bad || :
+    tcpdump -Z root -n -vv -r e.pcap 2>tcpdump.log | grep -Ec 'bad (udp )?cksum|incorrect' >bad || :
     expect "$(cat bad)" = 0
 }
 
