@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: MIT
+# programs: ethtool lspci
+# Debian's full kernel and its own e1000.ko against the e1000: up to two cards, on a loopback or on a hub with a network
+# namespace for each, so that what one sends the other's driver receives.
+# shellcheck disable=SC2016 # expanded in the guest
+
+
+# What a guest's lines begin with. Two cards are A (10.1.0.1, here) and B (10.1.0.2, in a namespace: `b COMMAND`).
+guest_lines() { # LINES
+    cat >lines <<'EOF'
+fail() { echo "guest: $*"; dmesg | tail -n 30; exit 1; }
+wait_for() { # SECONDS COMMAND...
+    n=$(($1 * 10)); shift
+    until "$@" >/dev/null 2>&1; do n=$((n - 1)); [ $n -gt 0 ] || fail "waited in vain for: $*"; sleep 0.1; done
+}
+up() { ip link set eth0 up; wait_for 10 grep -q 1 /sys/class/net/eth0/carrier; }
+b() { nsenter --net=/proc/$other/ns/net "$@"; }
+b_is_up() { b ip link show eth1 | grep -q LOWER_UP; }
+stat() { ethtool -S "$1" | awk -v s="$2:" '$1 == s { print $2 }'; }
+two() {
+    unshare -n sleep 1000 & other=$!
+    sleep 0.5
+    ip link set eth1 netns $other
+    ip addr add 10.1.0.1/24 dev eth0
+    b ip addr add 10.1.0.2/24 dev eth1
+    b ip link set eth1 up
+    up
+    wait_for 10 b_is_up
+    wait_for 10 ping -c 1 -W 1 10.1.0.2
+}
+carry() { # bytes A to B and B to A, by TCP
+    seq 1 "$1" >/tmp/sent
+    want=$(md5sum </tmp/sent)
+    mkfifo /tmp/hold 2>/dev/null || true
+    exec 9<>/tmp/hold # a server whose standard input ends would hang up
+    b nc -l -p 5000 <&9 >/tmp/got & server=$!
+    sleep 0.3
+    nc 10.1.0.2 5000 </tmp/sent
+    wait $server
+    [ "$(md5sum </tmp/got)" = "$want" ] || fail "A to B: $(wc -c </tmp/got) bytes that are not those sent"
+    nc -l -p 5001 <&9 >/tmp/got & server=$!
+    sleep 0.3
+    b nc 10.1.0.1 5001 </tmp/sent
+    wait $server
+    [ "$(md5sum </tmp/got)" = "$want" ] || fail "B to A: $(wc -c </tmp/got) bytes that are not those sent"
+}
+EOF
+    echo "$1" >>lines
+}
+
+# shellcheck disable=SC2154 # adds: by add_programs
+one_card() {
+    need ethtool
+    add_programs ethtool
+    # shellcheck disable=SC2086 # words
+    run timeout "$1" vmlet run -k "$FULL" -c 1 -m 512 -n mode=loopback,model=e1000 $adds --add lines:/lines -- sh -e /lines
+}
+# shellcheck disable=SC2154 # the same
+two_cards() {
+    need ethtool
+    add_programs ethtool
+    # shellcheck disable=SC2086 # words
+    run timeout "$1" vmlet run -k "$FULL" -c 1 -m 512 -n mode=none,hub=h,model=e1000 -n mode=none,hub=h,model=e1000 \
+        $adds --add lines:/lines -- sh -e /lines
+}
+
+test_e1000_offline_self_test() { # 90 s
+    guest_lines '
+        up
+        ethtool -i eth0
+        ethtool -d eth0
+        ethtool -t eth0 offline
+        up
+        ethtool -t eth0 online
+        ethtool eth0'
+    one_card 85
+    expect_status 0
+    expect_match out '^driver: e1000$'
+    expect_match out 'Set link up: +1$'
+    expect_match out '^M88 PHY STATUS REGISTER: +0x0000AC00$'
+    expect "$(grep -c 'The test result is PASS' out)" = 2
+    for t in Register Eeprom Interrupt Loopback; do expect_match out "^$t test  \\(offline\\).* 0\$"; done
+    expect_match out 'Speed: 1000Mb/s'
+    expect_match out 'Link detected: yes'
+}
+
+# The loopback gives every frame back: what went out came in.
+test_e1000_traffic_comes_back() { # 60 s
+    guest_lines '
+        up
+        ip addr add 10.1.0.1/24 dev eth0
+        arping -c 5 -I eth0 10.1.0.2 >/dev/null || true
+        sleep 0.3
+        [ "$(stat eth0 tx_broadcast)" -ge 5 ] || fail "nothing sent"
+        [ "$(stat eth0 rx_broadcast)" = "$(stat eth0 tx_broadcast)" ] || fail "not all came back"
+        [ "$(stat eth0 rx_no_buffer_count)$(stat eth0 rx_missed_errors)$(stat eth0 rx_errors)" = 000 ] || fail errors
+        ethtool -e eth0 | head -n 3
+        ethtool -S eth0'
+    one_card 55
+    expect_status 0
+}
+
+test_e1000_two_drivers_talk() { # 120 s
+    guest_lines '
+        two
+        ping -c 5 -i 0.2 -s 1400 10.1.0.2
+        [ "$(stat eth0 tx_tcp_seg_good)" = 0 ] || fail "segments before TCP"
+        carry 100000
+        [ "$(stat eth0 tx_tcp_seg_good)" -gt 0 ] || fail "no TSO"
+        [ "$(stat eth0 rx_csum_offload_good)" -gt 0 ] || fail "no checksum was checked"
+        [ "$(stat eth0 rx_csum_offload_errors)" = 0 ] || fail "wrong checksums"
+        ethtool -K eth0 tso off
+        before=$(stat eth0 tx_tcp_seg_good)
+        carry 50000
+        [ "$(stat eth0 tx_tcp_seg_good)" = "$before" ] || fail "TSO is off"
+        ethtool -K eth0 tso off tx off rx off
+        carry 20000
+        [ "$(stat eth0 rx_errors)$(stat eth0 tx_errors)$(stat eth0 tx_timeout_count)" = 000 ] || fail errors'
+    two_cards 115
+    expect_status 0
+    expect_match out '5 packets received'
+}
+
+test_e1000_vlans_and_jumbo_frames() { # 120 s
+    guest_lines '
+        two
+        for dir in on off; do
+            ethtool -K eth0 rxvlan $dir txvlan $dir
+            ip link add link eth0 name v5 type vlan id 5
+            b ip link add link eth1 name v5 type vlan id 5
+            ip addr add 10.5.0.1/24 dev v5; ip link set v5 up
+            b ip addr add 10.5.0.2/24 dev v5; b ip link set v5 up
+            wait_for 5 ping -c 1 -W 1 10.5.0.2
+            ping -c 3 -i 0.2 -s 1472 10.5.0.2
+            b ip link del v5
+            ping -c 1 -W 1 10.5.0.2 && fail "VLAN 5 is gone, and answers" # B drops it by its filter
+            ip link del v5
+        done
+        ip link set eth0 mtu 9000
+        b ip link set eth1 mtu 9000
+        up; wait_for 10 b_is_up
+        wait_for 10 ping -c 1 -W 1 10.1.0.2
+        ping -c 3 -i 0.2 -s 8972 10.1.0.2
+        [ "$(stat eth0 rx_long_length_errors)" = 0 ] || fail "too long"
+        carry 50000
+        ip link set eth0 mtu 4000
+        up
+        ping -c 3 -i 0.2 -s 3972 10.1.0.2
+        for i in 64 128 256 1024 4096; do ethtool -G eth0 rx $i tx $i; up; wait_for 5 ping -c 1 -W 1 10.1.0.2; done'
+    two_cards 115
+    expect_status 0
+    expect "$(grep -c '3 packets received' out)" = 4
+}
+
+test_e1000_leaves_and_comes_back() { # 90 s
+    guest_lines '
+        two
+        dev=$(readlink -f /sys/class/net/eth0/device)
+        for way in unbind remove; do
+            ip link set eth0 up
+            if [ $way = unbind ]; then
+                echo "${dev##*/}" >/sys/bus/pci/drivers/e1000/unbind
+                [ ! -e /sys/class/net/eth0 ] || fail "still there"
+                echo "${dev##*/}" >/sys/bus/pci/drivers/e1000/bind
+            else
+                echo 1 >"$dev/remove"
+                [ ! -e "$dev" ] || fail "still there"
+                echo 1 >/sys/bus/pci/rescan
+            fi
+            wait_for 20 [ -e /sys/class/net/eth0 ]
+            ip addr add 10.1.0.1/24 dev eth0
+            up
+            wait_for 10 ping -c 1 -W 1 10.1.0.2
+        done'
+    two_cards 85
+    expect_status 0
+}
+
+test_e1000_up_and_down() { # 90 s
+    guest_lines '
+        two
+        i=0
+        while [ $i -lt '"$((20 * ${TEST_SCALE:-1}))"' ]; do
+            ip link set eth0 down
+            ip link set eth0 up
+            i=$((i + 1))
+        done
+        up
+        wait_for 10 ping -c 1 -W 1 10.1.0.2
+        ! dmesg | grep -E "Hang|timed out|Oops|BUG:|WARNING: CPU" || fail "the kernel complains"
+        echo $i times'
+    two_cards $((85 * ${TEST_SCALE:-1}))
+    expect_status 0
+    expect_match out ' times$'
+}
+
+test_e1000_lspci() { # 60 s
+    need lspci
+    run timeout 55 vmlet run -k "$CLOUD" -c 1 -m 256 -n mode=none,model=e1000 -- lspci -n -vvv
+    expect_status 0
+    awk '/8086:100e/,/^$/' out >card
+    expect_match card '0200: 8086:100e \(rev 02\)'
+    expect_match card 'Region 0: Memory at [cf][0-9a-f]{7} \(32-bit, non-prefetchable\) \[size=128K\]$'
+    expect_match card 'Region 2: I/O ports at [c-f][0-9a-f]{3} \[size=8\]$'
+    expect_match card 'Power Management'
+    expect_match card 'MSI: Enable- Count=1/1 Maskable- 64bit[+]$'
+    expect_no_match card 'unknown|nassigned|denied|!!!|ignored'
+}
