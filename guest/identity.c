@@ -112,6 +112,14 @@ static bool parse_user(const char *text, const char *passwd, const char *group, 
     return true;
 }
 
+void identity_free(struct identity *identity)
+{
+    for (char *const *v = identity->env; v && *v; v++)
+        free(*v);
+    free((void *)(uintptr_t)identity->env);
+    identity->env = NULL;
+}
+
 bool identity_make(struct identity *identity, const char *const *env, const char *user, const char *passwd,
                    const char *group, char *err, size_t err_size)
 {

@@ -147,6 +147,17 @@ static void on_silence(void *arg)
 
 /* ---- the ends */
 
+void verdict_free(struct verdict *v)
+{
+    while (v->n_allow)
+        regfree(&v->allow[--v->n_allow]);
+    for (unsigned i = 0; i < REPORTS_KEPT; i++)
+        free(v->reports[i].text);
+    free(v->allow);
+    ktap_free(v->ktap);
+    free(v);
+}
+
 struct verdict *verdict_new(struct loop *loop, const struct machine_options *o, const struct gate *gate,
                             void (*silent)(void *ctx), void *ctx)
 {
@@ -157,9 +168,7 @@ struct verdict *verdict_new(struct loop *loop, const struct machine_options *o, 
     v->allow = calloc(o->allow.n + 1, sizeof *v->allow);
     v->ktap = ktap_new();
     if (!v->allow || !v->ktap || compile(o, v->allow)) {
-        free(v->allow);
-        ktap_free(v->ktap);
-        free(v);
+        verdict_free(v);
         return NULL;
     }
     v->n_allow = o->allow.n;

@@ -28,5 +28,6 @@ struct identity {
 /* env: NULL-terminated, or NULL; user: NULL is root. passwd, group: those files. False: a sentence in err. */
 bool identity_make(struct identity *identity, const char *const *env, const char *user, const char *passwd,
                    const char *group, char *err, size_t err_size) __attribute__((warn_unused_result));
+void identity_free(struct identity *identity); /* for tests: a process has one command */
 
 #endif

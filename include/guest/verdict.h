@@ -40,5 +40,7 @@ void verdict_heard(struct verdict *v);                               /* somethin
 void verdict_end(struct verdict *v, struct result *r);
 /* After the result stands: says how the tests went, and writes --junit. NULL, or a sentence. */
 const char *verdict_report(struct verdict *v, const struct result *r, uint64_t patience);
+/* After verdict_end(). For tests: a process has one run. */
+void verdict_free(struct verdict *v);
 
 #endif

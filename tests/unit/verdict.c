@@ -57,6 +57,8 @@ static int finish(void)
     verdict_end(v, &r);
     result_gate(&r);
     CHECK(!verdict_report(v, &r, 0));
+    verdict_free(v);
+    loop_free(loop);
     return result_status(&r);
 }
 
