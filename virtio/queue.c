@@ -9,6 +9,7 @@
 #include "virtio/queue.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -299,7 +300,7 @@ static const char *walk(struct virtq *q, struct virtq_chain *c)
     struct table t = {.host = q->desc_ring, .n = q->size, .most = q->size};
     unsigned i = c->head;
     const char *why;
-    for (unsigned n = 0;; n++) {
+    for (unsigned n = 0;; n++) { /* of this table */
         struct virtq_desc d;
         if (unlikely(i >= t.n))
             return "a descriptor's next is beyond the table";
@@ -311,6 +312,7 @@ static const char *walk(struct virtq *q, struct virtq_chain *c)
             if ((why = enter_table(q, &t, &d)))
                 return why;
             i = 0;
+            n = UINT_MAX; /* the descriptor that points to the table is none of its entries */
             continue;
         }
         if (unlikely((why = add_piece(q, c, &d))))

@@ -196,6 +196,20 @@ TEST(V6_indirect_tables_that_lie)
         vq_avail(0, 0);
         is_fine(9, 10);
     }
+    /* as many entries as the queue has are fine, one more is not; after plain ones as well */
+    for (unsigned plain = 0; plain < 2; plain++)
+        for (unsigned n = TOY_SIZE - 1; n <= TOY_SIZE + 1; n++) {
+            vdev_start(ALL);
+            for (unsigned k = 0; k < n; k++)
+                vq_desc_at(T, k, A + 8 * k, 8, k + 1 < n ? F_NEXT : 0, k + 1);
+            vq_desc(0, 0, A, 1, F_NEXT, 1);
+            vq_desc(0, plain, T, n * 16, F_INDIRECT, 0);
+            vq_avail(0, 0);
+            if (n <= TOY_SIZE)
+                is_fine(8 * n + plain, 0);
+            else
+                is_broken();
+        }
     /* not negotiated */
     vdev_start(F_VERSION_1);
     vq_desc_at(T, 0, A, 4, 0, 0);
