@@ -40,8 +40,8 @@ struct console_config {
 
     void (*watch)(void *ctx, enum watch_event event, const char *line);
     void (*output)(void *ctx, bool is_stdout, const void *bytes,
-                   size_t n);                                   /* of a command's, that was taken; may be NULL */
-    void (*hello)(void *ctx);                                   /* the in-guest init runs */
+                   size_t n); /* of a command's, that was taken; may be NULL */
+    void (*hello)(void *ctx); /* the in-guest init runs */
     void (*status)(void *ctx, const struct channel_status *st); /* the command ended */
     void (*escape)(void *ctx);                                  /* Ctrl-a x */
     void *ctx;
