@@ -61,7 +61,11 @@ second :: second: one kernel
 --mem-file x --mem-shared :: exclude each other
 --add value :: --add: no initramfs is generated
 --module x :: --module: no initramfs is generated
--d x :: -d: this build
+-d x :: x: open: No such file or directory
+--fail-on bogus :: there is no .bogus.
+--allow a( :: --allow a\(:
+--junit /nonexistent/x :: --junit /nonexistent/x
+--env A=1 :: --env: no initramfs
 END
     return $bad
 }
