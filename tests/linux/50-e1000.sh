@@ -53,15 +53,15 @@ one_card() {
     need ethtool
     add_programs ethtool
     # shellcheck disable=SC2086 # words
-    run timeout "$1" vmlet run -k "$FULL" -c 1 -m 512 -n mode=loopback,model=e1000 $adds --add lines:/lines -- sh -e /lines
+    run timeout "$1" vmlet run -k "$FULL" -c 1 -m 512 --no-dhcp -n mode=loopback,model=e1000 $adds --add lines:/lines -- sh -e /lines
 }
 # shellcheck disable=SC2154 # the same
 two_cards() {
     need ethtool
     add_programs ethtool
     # shellcheck disable=SC2086 # words
-    run timeout "$1" vmlet run -k "$FULL" -c 1 -m 512 -n mode=none,hub=h,model=e1000 -n mode=none,hub=h,model=e1000 \
-        $adds --add lines:/lines -- sh -e /lines
+    run timeout "$1" vmlet run -k "$FULL" -c 1 -m 512 --no-dhcp -n mode=none,hub=h,model=e1000 -n mode=none,hub=h,model=e1000 \
+        --module 8021q $adds --add lines:/lines -- sh -e /lines
 }
 
 test_e1000_offline_self_test() { # 90 s
