@@ -97,8 +97,8 @@ struct space {
     const char *name;
     _Atomic uint64_t nowhere; /* accesses to nothing */
 
-    struct space *memory; /* bus-master space: whose view it shows */
-    bool master;
+    struct space *memory;       /* bus-master space: whose view it shows */
+    _Atomic bool master;        /* changed under the topology lock, looked at by who counts a refusal */
     struct device *dev, *watch; /* whose it is; the same while it is watched (mem/watch.h), else NULL */
     _Atomic uint64_t refused_off, refused_ram; /* DMA: with bus mastering off; of what is not RAM */
     struct space *followers, *next_follower;   /* memory space: its bus-master spaces */

@@ -280,7 +280,7 @@ TEST(V15_random_walks_through_the_status_machine)
 {
     uint64_t seed = 1;
     vdev_new(&toy_v_class, NULL);
-    for (unsigned step = 0; step < 100000; step++) {
+    for (unsigned step = 0; step < test_scale(100000); step++) {
         uint64_t r = test_rand(&seed);
         unsigned value = (unsigned)(r >> 32);
         switch (r % 10) {
