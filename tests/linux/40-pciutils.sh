@@ -5,7 +5,7 @@
 # lspci -vvv of one function, without names: every field is as a card of that kind has it.
 test_lspci_vvv_shows_nothing_odd() { # 60 s
     need lspci
-    run timeout 50 vmlet run -k "$CLOUD" -c 1 -m 256 --device edu,addr=3.0 --device pci-testdev,addr=4.0 \
+    run timeout 50 vmlet run -k "$CLOUD" -c 1 -m 256 -n mode=none --device edu,addr=3.0 --device pci-testdev,addr=4.0 \
         --device ivshmem-plain,size=1M,addr=5.0 -- lspci -n -vvv -xxxx
     expect_status 0
     expect_no_match out '[^<]unknown|nassigned|denied|!!!|irtual|isabled|TAbort[+]|MAbort[+]|SERR[+]|PERR[+]|ignored|rev ff'
