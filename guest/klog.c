@@ -130,8 +130,6 @@ void klog_end(struct klog *k)
 static void begin(struct klog *k, unsigned kinds, const char *line)
 {
     k->kinds = kinds;
-    k->ruler = kinds & (KIND(KASAN) | KIND(KCSAN) | KIND(UBSAN));
-    k->endless = kinds & (KIND(LOCKDEP) | KIND(HUNG) | KIND(RCU));
     k->lines = k->truncated = 0;
     k->used = k->first = 0;
     add(k, line);
@@ -145,11 +143,14 @@ static bool is_ruler(const char *line)
     return n >= 20 && !line[n];
 }
 
-/* Whether the line ends the report that is being built, and belongs to it. */
+/* Whether the line ends the report that is being built, and belongs to it. Sanitizers draw a line of '='; where there is no
+ * end mark at all, the call trace's end has to do. */
 static bool is_last(const struct klog *k, const char *line)
 {
+    bool ruled = k->kinds & (KIND(KASAN) | KIND(KCSAN) | KIND(UBSAN));
+    bool unmarked = k->kinds & (KIND(LOCKDEP) | KIND(HUNG) | KIND(RCU));
     return begins(line, "---[ end trace") || begins(line, "---[ end Kernel panic") ||
-           (k->ruler && is_ruler(line)) || (k->endless && begins(line + strspn(line, " "), "</TASK>"));
+           (ruled && is_ruler(line)) || (unmarked && begins(line + strspn(line, " "), "</TASK>"));
 }
 
 void klog_line(struct klog *k, const char *line)

@@ -24,11 +24,6 @@ enum {
     FAILED_TOLD = 32,
 };
 
-struct report {
-    unsigned kinds;
-    char *text;
-};
-
 struct verdict {
     const struct machine_options *o;
     const struct gate *gate;
@@ -43,7 +38,7 @@ struct verdict {
     struct ktap_reader log, output;
     regex_t *allow;
     size_t n_allow;
-    struct report reports[REPORTS_KEPT];
+    char *reports[REPORTS_KEPT];
     unsigned n_reports; /* not allowed ones, kept or not */
     unsigned told;
     char last_line[160];
@@ -106,8 +101,8 @@ static void on_report(void *ctx, const struct klog_report *r)
     struct verdict *v = ctx;
     if (allowed(v, r->text))
         return;
-    if (v->n_reports < REPORTS_KEPT)
-        v->reports[v->n_reports] = (struct report){r->kinds, v->o->junit ? strdup(r->text) : NULL};
+    if (v->o->junit && v->n_reports < REPORTS_KEPT)
+        v->reports[v->n_reports] = strdup(r->text);
     v->n_reports++;
     unsigned kinds = r->kinds & v->gate->on;
     if (kinds)
@@ -125,15 +120,13 @@ void verdict_log(struct verdict *v, const char *line)
     verdict_heard(v);
     snprintf(v->last_line, sizeof v->last_line, "%s", line);
     klog_line(&v->klog, line);
-    if (v->ktap)
-        ktap_line(&v->log, line);
+    ktap_line(&v->log, line);
 }
 
 void verdict_output(struct verdict *v, const void *bytes, size_t n)
 {
     verdict_heard(v);
-    if (v->ktap)
-        ktap_feed(&v->output, bytes, n);
+    ktap_feed(&v->output, bytes, n);
 }
 
 static void on_silence(void *arg)
@@ -152,7 +145,7 @@ void verdict_free(struct verdict *v)
     while (v->n_allow)
         regfree(&v->allow[--v->n_allow]);
     for (unsigned i = 0; i < REPORTS_KEPT; i++)
-        free(v->reports[i].text);
+        free(v->reports[i]);
     free(v->allow);
     ktap_free(v->ktap);
     free(v);
@@ -231,7 +224,7 @@ static void write_junit(const struct verdict *v, const struct result *r, FILE *f
     size_t size;
     FILE *all = open_memstream(&text, &size);
     for (unsigned i = 0; all && i < v->n_reports && i < REPORTS_KEPT; i++)
-        fprintf(all, "%s\n", v->reports[i].text ? v->reports[i].text : "");
+        fprintf(all, "%s\n", v->reports[i] ? v->reports[i] : "");
     if (all)
         fclose(all);
     snprintf(why, sizeof why, "%u reports of trouble", v->n_reports);

@@ -62,8 +62,6 @@ struct klog {
     void (*report)(void *ctx, const struct klog_report *report);
     void *ctx;
     unsigned kinds; /* of the report being built; 0: none is */
-    bool ruler;     /* it ends with a line of '=' */
-    bool endless;   /* nothing but the call trace's end ends it */
     unsigned lines, truncated;
     size_t used, first;
     char text[KLOG_BYTES];
