@@ -24,3 +24,14 @@ bool ether_address(const char *text, uint8_t mac[6])
     }
     return !zero && !(mac[0] & 1);
 }
+
+size_t ether_head(const struct iovec *iov, int n, void *head, size_t size)
+{
+    size_t have = 0;
+    for (int i = 0; i < n && have < size; i++) {
+        size_t part = iov[i].iov_len < size - have ? iov[i].iov_len : size - have;
+        memcpy((uint8_t *)head + have, iov[i].iov_base, part);
+        have += part;
+    }
+    return have;
+}

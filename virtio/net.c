@@ -32,12 +32,7 @@ static const char *const net_drops[] = {
 static unsigned flow_of(const struct iovec *iov, int n)
 {
     uint8_t b[ETHER_HEADER + 40 + 4] = {0};
-    size_t have = 0;
-    for (int i = 0; i < n && have < sizeof b; i++) {
-        size_t part = iov[i].iov_len < sizeof b - have ? iov[i].iov_len : sizeof b - have;
-        memcpy(b + have, iov[i].iov_base, part);
-        have += part;
-    }
+    ether_head(iov, n, b, sizeof b);
     uint32_t sum = 0, word;
     unsigned from, to;
     if (b[12] == 0x08 && b[13] == 0) { /* IPv4: addresses, then the ports if there are no options */

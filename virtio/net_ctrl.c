@@ -55,12 +55,7 @@ static bool address_wanted(const struct virtio_net *n, const uint8_t *to)
 bool net_wanted(struct virtio_net *n, const struct iovec *iov, int n_iov)
 {
     uint8_t head[ETHER_TAGGED] = {0};
-    size_t have = 0;
-    for (int i = 0; i < n_iov && have < sizeof head; i++) {
-        size_t part = iov[i].iov_len < sizeof head - have ? iov[i].iov_len : sizeof head - have;
-        memcpy(head + have, iov[i].iov_base, part);
-        have += part;
-    }
+    ether_head(iov, n_iov, head, sizeof head);
     if (!address_wanted(n, head)) {
         device_drop(&n->v.pci.dev, NET_DROP_FILTER);
         return false;
