@@ -29,6 +29,7 @@ static const struct opt_word modes[] = {
 const struct opt net_option_table[] = {
     OPT_ENUM(T, mode, "mode", 0, modes, "what the card is plugged into"),
     OPT_STRING(T, model, "model", 0, "virtio-net|e1000", "the card"),
+    OPT_FLAG(T, legacy, "legacy", 0, "virtio-net: virtio 0.9.5 as well, for kernels before 4.0"),
     OPT_STRING(T, guest_mac, "guest_mac", 0, "MAC", "the card's address", .dflt = "from the guest's name"),
     OPT_STRING(T, hub, "hub", 0, "NAME", "join this hub"),
     OPT_STRING(T, pcap, "pcap", 0, "FILE", "capture the card's frames; FILE may be a FIFO"),

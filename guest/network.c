@@ -44,8 +44,11 @@ static const char *check(const struct net_options *o)
         return opts_say("--network %s: mode=%s is not in this build yet", o->text, net_mode_names[o->mode]);
     if (o->vhost)
         return opts_say("--network %s: vhost=on is not in this build yet (leave it out)", o->text);
-    if (model && o->mq > 1 && !model->queues)
+    if (model && o->mq > 1 && !model->virtio)
         return opts_say("--network %s: mq=: %s has one queue (use model=virtio-net)", o->text, model->name);
+    if (model && o->legacy && !model->virtio)
+        return opts_say("--network %s: legacy: %s is no virtio card (use model=virtio-net)", o->text,
+                        model->name);
     if (model)
         return NULL;
     for (model = models; model->name; model++)
@@ -188,7 +191,9 @@ bool network_build(struct network *nw, struct board *board, char *err, size_t er
         int n = snprintf(options, sizeof options, "mac=%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3],
                          m[4], m[5]);
         if (card->o->mq > 1)
-            snprintf(options + n, sizeof options - (size_t)n, ",queues=%u", card->o->mq);
+            n += snprintf(options + n, sizeof options - (size_t)n, ",queues=%u", card->o->mq);
+        if (card->o->legacy)
+            snprintf(options + n, sizeof options - (size_t)n, ",legacy");
         card->dev = device_new(board, card->model->class, card->id, options, err, err_size);
         if (!card->dev)
             return false;

@@ -18,7 +18,7 @@ struct model {
     const struct device_class *class;
     struct port *(*port)(struct device *dev);
     void (*set_link)(struct device *dev, bool up); /* no lock held */
-    bool queues;                                   /* it can have several */
+    bool virtio;                                   /* several queues, drivers of old */
 };
 
 /* A mode. One without functions is not in this build. */

@@ -59,12 +59,12 @@ static void net_transmit(struct virtio_net *n, struct virtq *q, unsigned pair)
         struct net_header h;
         struct iovec *iov = c.iov;
         uint16_t pieces = c.out_n;
-        if (virtq_copy_out(&c, 0, &h, sizeof h) < sizeof h || c.in_n) {
+        if (virtq_copy_out(&c, 0, &h, net_header_size(n)) < net_header_size(n) || c.in_n) {
             device_drop(&n->v.pci.dev, c.in_n ? NET_DROP_TX_WRITABLE : NET_DROP_TX_SHORT);
             virtq_push(q, &c, 0);
             continue;
         }
-        virtq_skip(&iov, &pieces, sizeof h);
+        virtq_skip(&iov, &pieces, net_header_size(n));
         struct port_meta meta = {.flags = h.flags & PORT_NEEDS_CSUM,
                                  .gso_type = h.gso_type,
                                  .hdr_len = h.hdr_len,
@@ -166,7 +166,7 @@ static enum port_result net_receive(struct port *port, const struct iovec *iov, 
         port_drop(port);
         return PORT_SENT;
     }
-    unsigned count = take(n, q, VIRTIO_NET_HEADER + len, &some);
+    unsigned count = take(n, q, net_header_size(n) + len, &some);
     if (!count) {
         enum net_drop why = NET_DROP_SHORT_QUEUE;
         if (some && !virtio_has(&n->v, VIRTIO_NET_F_MRG_RXBUF))
@@ -186,7 +186,7 @@ static enum port_result net_receive(struct port *port, const struct iovec *iov, 
                            .csum_offset = meta->csum_offset,
                            .num_buffers = (uint16_t)count};
     struct iovec whole[PORT_IOV_MAX + 1];
-    whole[0] = (struct iovec){&h, sizeof h};
+    whole[0] = (struct iovec){&h, net_header_size(n)};
     memcpy(whole + 1, iov, (size_t)n_iov * sizeof *iov);
     size_t at = 0;
     for (unsigned i = 0; i < count; i++) {
@@ -296,6 +296,7 @@ static bool net_reset(struct virtio_device *v)
 #define BIT(name) (1ull << VIRTIO_NET_F_##name)
 static const struct virtio_type net_type = {
     .id = 1,
+    .legacy_id = 0x1000,
     .pci_class = 0x020000,
     .features = BIT(CSUM) | BIT(GUEST_CSUM) | BIT(CTRL_GUEST_OFFLOADS) | BIT(MAC) | BIT(GUEST_TSO4) |
                 BIT(GUEST_TSO6) | BIT(GUEST_ECN) | BIT(HOST_TSO4) | BIT(HOST_TSO6) | BIT(HOST_ECN) |
@@ -372,13 +373,20 @@ static const struct reg_bits status_bits[] = {
     {"ANNOUNCE",         1, 1},
     {0},
 };
+/* 5.1.4.2: only a driver of 0.9.5 may write it; the others have a command for that */
+static bool mac_locked(const struct device *dev)
+{
+    return !((const struct virtio_device *)dev)->legacy;
+}
+
 /* 5.1.4 */
 static const struct reg net_config_regs[] = {
-    {"mac",              0, 1, .count = ETHER_ADDRESS, .flags = REG_KEEP, REG_FIELD(struct virtio_net, mac)},
-    {"status",                 6, 2, .sizes = 1 | 2, .flags = REG_KEEP, REG_FIELD(struct virtio_net, status),
+    {"mac",                 0, 1, .count = ETHER_ADDRESS, .flags = REG_KEEP, .writable = 0xff, .locked = mac_locked,
+     REG_FIELD(struct virtio_net, mac)},
+    {"status",                    6, 2, .sizes = 1 | 2, .flags = REG_KEEP, REG_FIELD(struct virtio_net, status),
      .bits = status_bits},
-    {"max_virtqueue_pairs", 8, 2, .sizes = 1 | 2, .flags = REG_KEEP, REG_FIELD(struct virtio_net, max_pairs)},
-    {0             },
+    {"max_virtqueue_pairs",    8, 2, .sizes = 1 | 2, .flags = REG_KEEP, REG_FIELD(struct virtio_net, max_pairs)},
+    {0},
 };
 static const struct reg_bank net_config_bank = {.name = "config", .size = 16, .regs = net_config_regs};
 

@@ -37,7 +37,8 @@ enum {
     VIRTIO_NET_S_LINK_UP = 1, /* 5.1.4, status */
     VIRTIO_NET_S_ANNOUNCE = 2,
 
-    VIRTIO_NET_HEADER = 12, /* 5.1.6, with num_buffers */
+    VIRTIO_NET_HEADER = 12,        /* 5.1.6, with num_buffers */
+    VIRTIO_NET_LEGACY_HEADER = 10, /* 5.1.6.1: without, if buffers are not merged */
     VIRTIO_NET_PAIRS_MAX = 8,
     VIRTIO_NET_QUEUE = 256, /* entries of a receive or transmit queue */
     VIRTIO_NET_CTRL_QUEUE = 64,
@@ -101,6 +102,11 @@ void net_control(struct virtio_net *n, struct virtq *q);
 /* Tells the port what frames may still need, from n->offloads. */
 void net_accept(struct virtio_net *n);
 
+static inline size_t net_header_size(const struct virtio_net *n)
+{
+    return n->v.legacy && !virtio_has(&n->v, VIRTIO_NET_F_MRG_RXBUF) ? VIRTIO_NET_LEGACY_HEADER
+                                                                     : VIRTIO_NET_HEADER;
+}
 static inline struct virtq *net_rx_queue(struct virtio_net *n, unsigned pair)
 {
     return virtio_queue(&n->v, 2 * pair);

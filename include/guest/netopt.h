@@ -36,6 +36,7 @@ struct net_options {
     const char *text; /* as it was given */
     int mode;         /* enum net_mode */
     const char *model;
+    bool legacy; /* virtio-net: transitional */
     const char *guest_mac;
     bool has_mac;
     uint8_t mac[6];                       /* if it has one */

@@ -19,6 +19,7 @@ mode=loopback,model=rtl8139 :: (model=rtl8139|no network cards)
 mode=loopback,guest_mac=ff:ff:ff:ff:ff:ff :: no card's address
 mode=tap,vhost :: vhost=on is not in this build
 mode=tap,mq=2,model=e1000 :: e1000 has one queue
+model=e1000,legacy :: e1000 is no virtio card
 hostfwd=tcp:junk :: net0: hostfwd=tcp:junk
 hostfwd=tcp::70000-:1 :: hostfwd=tcp::70000-:1
 hostfwd=tcp::22-:0 :: hostfwd=tcp::22-:0

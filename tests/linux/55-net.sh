@@ -96,6 +96,18 @@ test_e1000_in_the_user_network() { # 150 s
     expect "$(cat bad)" = 0
 }
 
+# The interface of virtio 0.9.5, which the kernel's driver is told to use.
+test_online_by_legacy_virtio_net() { # 120 s
+    serve 8070
+    head -c 3000000 /dev/urandom >www/file
+    vm -k "$CLOUD" -n legacy --module virtio_pci,force_legacy=1 -- sh -c '
+        cut -c 33 /sys/bus/virtio/devices/virtio0/features
+        wget -q -O /tmp/file http://10.0.2.2:8070/file && md5sum </tmp/file'
+    expect_status 0
+    expect_match out '^0$' # VERSION_1 (bit 32) was not negotiated
+    expect_match out "^$(md5sum <www/file)"
+}
+
 # A tap that vmlet makes, with a script; DHCP from dnsmasq; both cards.
 tap() { # KERNEL MODEL PORT
     need dnsmasq

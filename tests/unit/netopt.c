@@ -34,7 +34,8 @@ TEST(netopt_every_key)
     CHECK(!parse("mode=tap,fd=5") && one.fd == 5);
     CHECK(!parse("mode=stream,path=/run/x,listen") && one.listen);
     CHECK(!parse("mode=socket,fd=7"));
-    CHECK(!parse("mode=loopback,model=virtio-net"));
+    CHECK(!parse("mode=loopback,model=virtio-net") && !one.legacy);
+    CHECK(!parse("legacy") && one.legacy && one.mode == NET_USER);
 }
 
 /* A hub without a mode joins the card alone; with one, what the mode brings as well. */

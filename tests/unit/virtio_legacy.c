@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* The transitional device under a driver of virtio 0.9.5: written from the Legacy Interface sections of virtio 1.2 (4.1.4.10, 2.7.2:
  * rings in one piece, the used ring on a page of its own). */
+#include "virtio/net.h"
 #include "virtio/rng.h"
 #include "virtio_board.h"
 
@@ -18,40 +19,61 @@ enum {
     BUF = VQ_BUFFERS,
 };
 
-static void legacy_new(void)
+static struct device *legacy_device(const struct device_class *class, const char *options, uint16_t id,
+                                    uint16_t subsystem)
 {
-    vdev_new(&rng_class, "legacy");
-    CHECK_EQ(cf8(0, vd.pci->devfn, 0, 4), 0x10051af4);
+    struct device *dev = vdev_new(class, options);
+    CHECK_EQ(cf8(0, vd.pci->devfn, 0, 4), (uint32_t)id << 16 | 0x1af4);
     CHECK_EQ(cf8(0, vd.pci->devfn, 8, 1), 0); /* revision */
-    CHECK_EQ(cf8(0, vd.pci->devfn, 0x2c, 4), 0x00041af4);
+    CHECK_EQ(cf8(0, vd.pci->devfn, 0x2c, 4), (uint32_t)subsystem << 16 | 0x1af4);
     uint32_t bar = cf8(0, vd.pci->devfn, 0x10, 4);
     CHECK_EQ(bar & 3, 1);
     io = (uint16_t)(bar & ~3u);
     cf8_write(vd.pci->devfn, PCI_COMMAND, PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
+    return dev;
+}
+static void legacy_new(void)
+{
+    legacy_device(&rng_class, "legacy", 0x1005, 4);
 }
 
-/* The driver's rings; the helpers of virtio_board.h find them there. */
-static void legacy_start(uint32_t features)
+static void legacy_begin(uint32_t features)
 {
     out(io + L_STATUS, 0, 1);
     out(io + L_STATUS, ST_ACK, 1);
     out(io + L_STATUS, ST_ACK | ST_DRIVER, 1);
     out(io + L_ACCEPT, features, 4);
-    out(io + L_SELECT, 0, 2);
+    vd.event_idx = features >> 29 & 1;
+}
+
+/* The driver's rings; the helpers of virtio_board.h find them there. */
+static void legacy_queue(unsigned index, uint32_t ring)
+{
+    out(io + L_SELECT, index, 2);
     CHECK_EQ(in(io + L_ADDRESS, 4), 0);
     unsigned size = in(io + L_SIZE, 2);
     CHECK(size && !(size & (size - 1)));
-    struct vq_driver *q = &vd.q[0];
-    *q = (struct vq_driver){.size = (uint16_t)size, .desc = RING};
-    q->avail = RING + 16 * size;
+    struct vq_driver *q = &vd.q[index];
+    *q = (struct vq_driver){.size = (uint16_t)size, .desc = ring};
+    q->avail = ring + 16 * size;
     q->used = (q->avail + 2 * (3 + size) + 4095) / 4096 * 4096;
-    g_fill(RING, 0, 0x4000);
-    vd.event_idx = features >> 29 & 1;
-    out(io + L_ADDRESS, RING / 4096, 4);
-    CHECK_EQ(in(io + L_ADDRESS, 4), RING / 4096);
+    g_fill(ring, 0, 0x4000);
+    out(io + L_ADDRESS, ring / 4096, 4);
+    CHECK_EQ(in(io + L_ADDRESS, 4), ring / 4096);
+}
+
+static void legacy_go(void)
+{
     out(io + L_STATUS, ST_ACK | ST_DRIVER | ST_DRIVER_OK, 1);
     vd_run();
     CHECK_EQ(in(io + L_STATUS, 1), ST_ACK | ST_DRIVER | ST_DRIVER_OK);
+}
+
+static void legacy_start(uint32_t features)
+{
+    legacy_begin(features);
+    legacy_queue(0, RING);
+    legacy_go();
 }
 
 static void ask(unsigned head)
@@ -143,4 +165,161 @@ TEST(V12_V14_legacy_registers_at_every_offset_and_width)
     CHECK(in(io + L_STATUS, 1) & ST_NEEDS_RESET);
     legacy_start(0);
     ask(0);
+}
+
+/* --- a card: 5.1.6.1, the header is two bytes shorter without merged buffers */
+
+enum {
+    NET_RX = 0,
+    NET_TX = 1,
+    NET_MAC = 1u << 5,
+    NET_MRG = 1u << 15,
+    L_CONFIG = 20, /* MSI-X off */
+};
+
+static struct {
+    struct port port;
+    unsigned n;
+    size_t len;
+    uint8_t frame[2048];
+} far;
+
+static enum port_result far_receive(struct port *port, const struct iovec *iov, int n,
+                                    const struct port_meta *meta)
+{
+    (void)port, (void)meta;
+    far.n++;
+    far.len = 0;
+    for (int i = 0; i < n && iov[i].iov_len <= sizeof far.frame - far.len; far.len += iov[i++].iov_len)
+        memcpy(far.frame + far.len, iov[i].iov_base, iov[i].iov_len);
+    return PORT_SENT;
+}
+
+static void far_enter(void *dev)
+{
+    device_enter(dev);
+}
+static void far_leave(void *dev)
+{
+    lock_drop(&((struct device *)dev)->lock);
+}
+
+static void legacy_card(void)
+{
+    static const struct port_ops ops = {far_receive, NULL};
+    struct device *dev = legacy_device(&virtio_net_class, "legacy,mac=02:00:00:00:00:09", 0x1000, 1);
+    free(far.port.ring);
+    memset(&far, 0, sizeof far);
+    CHECK(port_init(&far.port, &vd_net, "far", &ops));
+    port_guard(virtio_net_port(dev), far_enter, far_leave, dev);
+    port_connect(virtio_net_port(dev), &far.port);
+}
+
+static void card_start(uint32_t features)
+{
+    legacy_begin(features);
+    legacy_queue(NET_RX, RING);
+    legacy_queue(NET_TX, RING + 0x8000);
+    legacy_go();
+}
+
+/* One frame each way with a header of so many bytes. */
+static void frames(unsigned header, unsigned head)
+{
+    static const struct port_meta none;
+    uint8_t frame[100] = {2, 0, 0, 0, 0, 9};
+    struct iovec iov = {frame, sizeof frame};
+    uint32_t id, len;
+    unsigned before = far.n;
+    for (unsigned i = 6; i < sizeof frame; i++)
+        frame[i] = (uint8_t)(i * 3 + head);
+    g_fill(BUF, 0, header);
+    for (unsigned i = 0; i < sizeof frame; i++)
+        g_write(BUF + header + i, frame[i], 1);
+    vq_add(NET_TX,
+           (struct vq_buf[]){
+               {BUF,          header,       0},
+               {BUF + header, sizeof frame, 0}
+    },
+           2, head);
+    out(io + L_NOTIFY, NET_TX, 2);
+    vd_run();
+    CHECK(vq_used(NET_TX, &id, &len) && id == head);
+    CHECK_EQ(far.n, before + 1);
+    CHECK(far.len == sizeof frame && !memcmp(far.frame, frame, sizeof frame));
+
+    g_fill(BUF + 4096, 0x77, 2048);
+    vq_add(NET_RX,
+           (struct vq_buf[]){
+               {BUF + 4096, 1526, F_WRITE}
+    },
+           1, head);
+    out(io + L_NOTIFY, NET_RX, 2);
+    CHECK_EQ(port_send(&far.port, &iov, 1, &none), PORT_SENT);
+    vd_run();
+    CHECK(vq_used(NET_RX, &id, &len) && id == head);
+    CHECK_EQ(len, header + sizeof frame);
+    for (unsigned i = 0; i < sizeof frame; i++)
+        CHECK_EQ(g_read(BUF + 4096 + header + i, 1), frame[i]);
+    CHECK_EQ(g_read(BUF + 4096 + header + sizeof frame, 1), 0x77);
+    if (header == 12)
+        CHECK_EQ(g_read(BUF + 4096 + 10, 2), 1); /* buffers */
+}
+
+TEST(legacy_card_has_the_short_header_unless_buffers_are_merged)
+{
+    legacy_card();
+    CHECK_EQ(in(io + L_FEATURES, 4) & (NET_MAC | NET_MRG), NET_MAC | NET_MRG);
+    card_start(NET_MAC);
+    for (unsigned i = 0; i < 10; i++)
+        frames(10, 2 * i);
+    card_start(NET_MAC | NET_MRG);
+    for (unsigned i = 0; i < 10; i++)
+        frames(12, 2 * i);
+    /* the modern driver's is long in any case */
+    vdev_start(F_VERSION_1);
+    uint32_t id, len;
+    g_fill(BUF, 0, 12 + 60);
+    vq_add(NET_TX,
+           (struct vq_buf[]){
+               {BUF,      12, 0},
+               {BUF + 12, 60, 0}
+    },
+           2, 0);
+    vq_kick(NET_TX);
+    CHECK(vq_used(NET_TX, &id, &len));
+    CHECK_EQ(far.len, 60);
+}
+
+TEST(N2_legacy_frames_shorter_than_the_header)
+{
+    uint32_t id, used;
+    legacy_card();
+    card_start(NET_MAC);
+    for (unsigned len = 1; len <= 10; len++) {
+        vq_add(NET_TX,
+               (struct vq_buf[]){
+                   {BUF, len, 0}
+        },
+               1, 0);
+        out(io + L_NOTIFY, NET_TX, 2);
+        vd_run();
+        CHECK(vq_used(NET_TX, &id, &used) && !used);
+    }
+    CHECK_EQ(far.n, 0);
+    frames(10, 0);
+}
+
+/* 5.1.4.2: before there was a command for it */
+TEST(legacy_card_has_its_address_written_by_no_other_driver)
+{
+    legacy_card();
+    for (unsigned i = 0; i < 6; i++)
+        CHECK_EQ(in(io + L_CONFIG + i, 1), i == 0 ? 2 : i == 5 ? 9 : 0);
+    card_start(NET_MAC);
+    out(io + L_CONFIG + 5, 0x42, 1);
+    CHECK_EQ(in(io + L_CONFIG + 5, 1), 0x42);
+    vdev_start(F_VERSION_1);
+    g_write(vd.cap[CAP_DEVICE] + 5, 0x43, 1);
+    CHECK_EQ(g_read(vd.cap[CAP_DEVICE] + 5, 1), 0x42);
 }
