@@ -3,6 +3,7 @@
  * The verbs. Each is a line of a table with what it takes and what it does; `help` and the errors come from the same
  * lines. `run` makes a guest (guest/machine.h); the others talk to one that runs, over its control socket.
  */
+#include "guest/batch.h"
 #include "guest/classes.h"
 #include "guest/list.h"
 #include "guest/machine.h"
@@ -13,6 +14,7 @@
 #include "kvm/host/signals.h"
 #include "kvm/host/stream.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +31,7 @@ struct verb {
     int (*run)(const struct verb *verb, int argc, char **argv);
 };
 static const struct verb verbs[];
-static int verb_run(const struct verb *verb, int argc, char **argv);
+static const struct opt *options_of(const struct verb *verb);
 
 static int usage(const struct verb *verb, const char *error)
 {
@@ -68,9 +70,9 @@ static bool network_help(const struct machine_options *o)
 static int print_help(const struct verb *verb)
 {
     printf("usage: vmlet %s %s\n%s\n", verb->name, verb->args, verb->help);
-    if (verb->run == verb_run) {
+    if (options_of(verb)) {
         putchar('\n');
-        opts_help(stdout, machine_option_table);
+        opts_help(stdout, options_of(verb));
     }
     return 0;
 }
@@ -86,6 +88,13 @@ static int verb_run(const struct verb *verb, int argc, char **argv)
         return 0;
     log_set_level((enum log_level)options.loglevel);
     return machine_run(&options);
+}
+
+static int verb_batch(const struct verb *verb, int argc, char **argv)
+{
+    const char *error;
+    int status = batch_run(argc, argv, &error);
+    return error ? usage(verb, error) : status;
 }
 
 static int verb_list(const struct verb *verb, int argc, char **argv)
@@ -169,6 +178,12 @@ static int verb_version(const struct verb *verb, int argc, char **argv)
     return 0;
 }
 
+/* The table of a verb that has options, or NULL. */
+static const struct opt *options_of(const struct verb *verb)
+{
+    return verb->run == verb_run ? machine_option_table : verb->run == verb_batch ? batch_option_table : NULL;
+}
+
 static const struct verb *verb_find(const char *name)
 {
     for (const struct verb *v = verbs; v->name; v++)
@@ -216,8 +231,15 @@ static void man(FILE *out)
         opts_man_text(out, v->help);
         fputc('\n', out);
     }
-    fputs(".SH OPTIONS OF RUN\n", out);
-    opts_man(out, machine_option_table);
+    for (const struct verb *v = verbs; v->name; v++) {
+        if (!options_of(v))
+            continue;
+        fputs(".SH OPTIONS OF ", out);
+        for (const char *p = v->name; *p; p++)
+            fputc(toupper((unsigned char)*p), out);
+        fputc('\n', out);
+        opts_man(out, options_of(v));
+    }
     fputs(".SH EXIT STATUS OF RUN\n", out);
     for (size_t i = 0; statuses[i].status; i++) {
         fputs(".TP\n.B ", out);
@@ -240,8 +262,13 @@ static void completion(FILE *out)
           out);
     for (const struct verb *v = verbs; v->name; v++)
         fprintf(out, "%s ", v->name);
-    fputs("'\n    elif [ \"${COMP_WORDS[1]}\" = run ]; then\n", out);
-    opts_completion(out, machine_option_table);
+    fputs("'\n", out);
+    for (const struct verb *v = verbs; v->name; v++) {
+        if (!options_of(v))
+            continue;
+        fprintf(out, "    elif [ \"${COMP_WORDS[1]}\" = %s ]; then\n", v->name);
+        opts_completion(out, options_of(v));
+    }
     fputs("    elif [ \"$COMP_CWORD\" = 2 ]; then\n"
           "        words=$(vmlet list 2>/dev/null | cut -d' ' -f1)\n"
           "    fi\n"
@@ -280,6 +307,7 @@ static const struct verb verbs[] = {
   /* one line a verb, none moves for another */
   /* clang-format off */
     {"run", "[options] [KERNEL] [-- COMMAND [ARG...]]", "boot a guest", verb_run},
+    {"batch", "[options] FILE", "many boots: a run command a line, each a process (FILE -: standard input)", verb_batch},
     {"list", "", "the guests that run: name, process, time, processor time, memory", verb_list},
     {"info", "NAME mtree [-f] | qtree | pci [-x] [ID] | regs ID | irq | stats [ID] | net", "look into a guest: memory map, devices, registers, interrupts, drops, network", verb_send},
     {"link", "NAME CARD up|down", "pull a network cable, or plug it in", verb_send},

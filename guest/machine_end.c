@@ -231,8 +231,9 @@ uint64_t machine_patience(const struct machine *m)
 static void write_result(struct machine *m, uint64_t wait)
 {
     m->result.time_ms = (loop_now(m->loop) - m->began) / MS;
-    if (m->options->result) {
-        const char *error = result_file_write(m->options->result, &m->result, wait);
+    const char *const files[] = {m->options->report, m->options->result};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        const char *error = files[i] ? result_file_write(files[i], &m->result, wait) : NULL;
         if (error)
             warn("%s", error);
     }

@@ -93,6 +93,8 @@ const struct opt machine_option_table[] = {
                .dflt = "stderr with a command, stdout without"),
     OPT_TIME(T, timeout, "timeout", 0, "end the guest after that time, status 124", .dflt = "none"),
     OPT_STRING(T, result, "result", 0, "FILE", "write how it ended: source, status, reason, detail, times"),
+    OPT_STRING(T, report, "report", 0, "FILE", "as --result, for whoever started this", .flags = OPT_HIDDEN),
+    OPT_FLAG(T, once, "once", 0, "one of many boots", .flags = OPT_HIDDEN),
     OPT_TIME(T, silence, "silence-timeout", 0,
              "end the guest when nothing came from it for that time, status 124", .dflt = "none"),
     OPT_CALL("fail-on", 0, set_fail_on, "LIST",

@@ -46,6 +46,8 @@ struct machine_options {
     const char *kernel_log;
     uint64_t timeout; /* ns, 0: none */
     const char *result;
+    const char *report; /* the same for the process that started this one */
+    bool once;          /* one of many boots: what asks for many is not for us */
     bool nodefaults;
     struct opt_list trace;
     const char *trace_file;
