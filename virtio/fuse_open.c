@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT
+/* What the guest has open. A handle is its slot and how often that was used before: one that was released, or never given,
+ * finds nothing. Slots come in chunks that do not move; a released file is closed when the last answer that uses it is done.
+ * It was checked to be a regular file or a folder before it was opened: nothing else ever is. */
+#include "virtio/fuse_priv.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+    CHUNK = 256
+};
+
+const char *fuse_fd_name(int fd, struct fuse_fd_name *name)
+{
+    snprintf(name->text, sizeof name->text, "%d", fd);
+    return name->text;
+}
+
+const char *fuse_fd_path(int fd, struct fuse_fd_name *name)
+{
+    snprintf(name->text, sizeof name->text, "/proc/self/fd/%d", fd);
+    return name->text;
+}
+
+int fuse_reopen(const struct fuse_server *s, int path_fd, int flags)
+{
+    struct fuse_fd_name name;
+    int fd;
+    do
+        fd = openat(s->proc, fuse_fd_name(path_fd, &name), flags | O_CLOEXEC);
+    while (fd < 0 && errno == EINTR);
+    return fd < 0 ? errno == EMFILE ? -ENFILE : -errno : fd;
+}
+
+static struct fuse_open *by_fh(const struct fuse_server *s, uint64_t fh, enum fuse_kind kind)
+{
+    uint32_t slot = (uint32_t)fh;
+    if (slot >= s->n_opens_slots)
+        return NULL;
+    struct fuse_open *open = &s->opens[slot / CHUNK][slot % CHUNK];
+    return open->used && !open->released && open->gen == fh >> 32 && open->kind == kind ? open : NULL;
+}
+
+static bool grow(struct fuse_server *s)
+{
+    struct fuse_open *chunk = calloc(CHUNK, sizeof *chunk);
+    if (!chunk)
+        return false;
+    s->opens[s->n_opens_slots / CHUNK] = chunk;
+    for (uint32_t i = CHUNK; i-- > 0;) {
+        chunk[i].slot = s->n_opens_slots + i;
+        chunk[i].gen = 1;
+        lock_init(&chunk[i].lock, LOCK_QUEUE, "fuse folder");
+        chunk[i].next = s->free_open;
+        s->free_open = chunk[i].slot + 1; /* 0: none */
+    }
+    s->n_opens_slots += CHUNK;
+    return true;
+}
+
+int fuse_open_add(struct fuse_server *s, int fd, enum fuse_kind kind, bool writable, uint64_t *fh)
+{
+    bool room = fuse_fds_take(FUSE_FDS_OPENS), added = false;
+    lock_take(&s->opens_lock);
+    if (room && s->n_opens < s->max_files && (s->free_open || grow(s))) {
+        uint32_t slot = s->free_open - 1;
+        struct fuse_open *open = &s->opens[slot / CHUNK][slot % CHUNK];
+        s->free_open = open->next;
+        s->n_opens++;
+        open->fd = fd;
+        open->kind = kind;
+        open->writable = writable;
+        open->used = true;
+        open->released = false;
+        open->pos = 0;
+        *fh = (uint64_t)open->gen << 32 | slot;
+        added = true;
+    }
+    lock_drop(&s->opens_lock);
+    if (added)
+        return 0;
+    if (room)
+        fuse_fds_give();
+    close(fd);
+    return -ENFILE;
+}
+
+struct fuse_open *fuse_open_hold(struct fuse_server *s, uint64_t fh, enum fuse_kind kind)
+{
+    lock_take(&s->opens_lock);
+    struct fuse_open *open = by_fh(s, fh, kind);
+    if (open)
+        open->refs++;
+    lock_drop(&s->opens_lock);
+    return open;
+}
+
+/* The lock held: the descriptor to be closed without it, or -1. */
+static int unused(struct fuse_server *s, struct fuse_open *open)
+{
+    if (open->refs || !open->released)
+        return -1;
+    int fd = open->fd;
+    open->used = false;
+    open->gen++;
+    open->next = s->free_open;
+    s->free_open = open->slot + 1;
+    s->n_opens--;
+    return fd;
+}
+
+static void finish(int fd)
+{
+    if (fd >= 0) {
+        close(fd);
+        fuse_fds_give();
+    }
+}
+
+void fuse_open_put(struct fuse_server *s, struct fuse_open *open)
+{
+    lock_take(&s->opens_lock);
+    open->refs--;
+    int fd = unused(s, open);
+    lock_drop(&s->opens_lock);
+    finish(fd);
+}
+
+int fuse_open_release(struct fuse_server *s, uint64_t fh, enum fuse_kind kind)
+{
+    int fd = -1;
+    lock_take(&s->opens_lock);
+    struct fuse_open *open = by_fh(s, fh, kind);
+    if (open) {
+        open->released = true;
+        fd = unused(s, open);
+    }
+    lock_drop(&s->opens_lock);
+    finish(fd);
+    return open ? 0 : -EBADF;
+}
+
+void fuse_opens_reset(struct fuse_server *s)
+{
+    for (uint32_t slot = 0;; slot++) {
+        int fd = -1;
+        lock_take(&s->opens_lock);
+        bool more = slot < s->n_opens_slots;
+        if (more) {
+            struct fuse_open *open = &s->opens[slot / CHUNK][slot % CHUNK];
+            if (open->used && !open->released) {
+                open->released = true;
+                fd = unused(s, open);
+            }
+        }
+        lock_drop(&s->opens_lock);
+        finish(fd);
+        if (!more)
+            return;
+    }
+}
+
+void fuse_opens_free(struct fuse_server *s)
+{
+    if (!s->opens)
+        return;
+    fuse_opens_reset(s);
+    for (uint32_t i = 0; i < s->n_opens_slots / CHUNK; i++)
+        free(s->opens[i]);
+    free(s->opens);
+}
