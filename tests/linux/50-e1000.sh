@@ -15,11 +15,13 @@ wait_for() { # SECONDS COMMAND...
 }
 up() { ip link set eth0 up; wait_for 10 grep -q 1 /sys/class/net/eth0/carrier; }
 b() { nsenter --net=/proc/$other/ns/net "$@"; }
+apart() { [ "$(readlink /proc/$other/ns/net)" != "$(readlink /proc/self/ns/net)" ]; }
+listen='grep -Eq :138[89].0+:0000.0A /proc/net/tcp /proc/net/tcp6' # somebody does, at 5000 or 5001
 b_is_up() { b ip link show eth1 | grep -q LOWER_UP; }
 stat() { ethtool -S "$1" | awk -v s="$2:" '$1 == s { print $2 }'; }
 two() {
     unshare -n sleep 1000 & other=$!
-    sleep 0.5
+    wait_for 10 apart
     ip link set eth1 netns $other
     ip addr add 10.1.0.1/24 dev eth0
     b ip addr add 10.1.0.2/24 dev eth1
@@ -34,12 +36,12 @@ carry() { # bytes A to B and B to A, by TCP
     mkfifo /tmp/hold 2>/dev/null || true
     exec 9<>/tmp/hold # a server whose standard input ends would hang up
     b nc -l -p 5000 <&9 >/tmp/got & server=$!
-    sleep 0.3
+    wait_for 10 b $listen
     nc 10.1.0.2 5000 </tmp/sent
     wait $server
     [ "$(md5sum </tmp/got)" = "$want" ] || fail "A to B: $(wc -c </tmp/got) bytes that are not those sent"
     nc -l -p 5001 <&9 >/tmp/got & server=$!
-    sleep 0.3
+    wait_for 10 $listen
     b nc 10.1.0.1 5001 </tmp/sent
     wait $server
     [ "$(md5sum </tmp/got)" = "$want" ] || fail "B to A: $(wc -c </tmp/got) bytes that are not those sent"
@@ -90,9 +92,9 @@ test_e1000_traffic_comes_back() { # 60 s
         up
         ip addr add 10.1.0.1/24 dev eth0
         arping -c 5 -I eth0 10.1.0.2 >/dev/null || true
-        sleep 0.3
+        all_back() { [ "$(stat eth0 rx_broadcast)" = "$(stat eth0 tx_broadcast)" ]; }
+        wait_for 10 all_back
         [ "$(stat eth0 tx_broadcast)" -ge 5 ] || fail "nothing sent"
-        [ "$(stat eth0 rx_broadcast)" = "$(stat eth0 tx_broadcast)" ] || fail "not all came back"
         [ "$(stat eth0 rx_no_buffer_count)$(stat eth0 rx_missed_errors)$(stat eth0 rx_errors)" = 000 ] || fail errors
         ethtool -e eth0 | head -n 3
         ethtool -S eth0'

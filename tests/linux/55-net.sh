@@ -66,7 +66,8 @@ test_e1000_in_the_user_network() { # 150 s
         nslookup name.test
         wget -q -O /tmp/file http://name.test:8056/file && md5sum </tmp/file
         nc 10.0.2.2 8057 </tmp/file >/dev/null
-        ip -6 addr show eth0
+        n=300 # Linux takes 2 s or so before it asks for a router
+        until ip -6 addr show eth0 | grep "inet6 fd" || [ $((n -= 1)) = 0 ]; do usleep 100000; done
         echo ready
         nc -l -p 7 -e cat || :'
     wait_for 110 grep -q ready e.out
