@@ -6,7 +6,8 @@
 #   # module: guest/edu-driver       is built for the full kernel; gives $EDU_KO, its edu.ko
 #   # kernels: rt                      kernels beside cloud, full and i386
 #   # vmlinux: cloud                   gives $CLOUD_VMLINUX, the ELF file inside the image
-#   test_exit_7() { # 20 s             the time limit; 60 s unless given
+#   # debug: cloud                    gives $CLOUD_DEBUG, the ELF file of its debug package, in `make soak`
+#   test_exit_7() { # 20 s             the time limit; 60 s unless given; `20 s, soak`: for `make soak` alone
 #       run vmlet run -k "$CLOUD" -- sh -c 'exit 7'
 #       expect_status 7
 #   }
