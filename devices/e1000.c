@@ -20,7 +20,7 @@
  */
 #include "e1000_priv.h"
 
-#include <stdlib.h>
+#include "net/ether.h"
 
 /* --- what does not come through, and what drivers should not do: mem/watch.h */
 
@@ -85,25 +85,23 @@ static const char *const lints[E1000_LINTS + 1] = {
 };
 
 /* The words behind a line of the trace. */
-static const char *e1000_explain(struct device *dev, const struct reg *reg, unsigned index, bool write,
-                                 uint64_t value, char *buf, size_t size)
+static void e1000_explain(struct device *dev, const struct reg *reg, bool write, uint64_t value, char *buf,
+                          size_t size)
 {
     struct e1000 *e = e1000_of(dev);
-    (void)index;
     if (!reg) {
         snprintf(buf, size, "ICR=0x%x", e->icr);
-        return buf;
+        return;
     }
     bool rx = !strcmp(reg->name, "RDT");
     if (!write || (!rx && strcmp(reg->name, "TDT") != 0))
-        return NULL;
+        return;
     struct ring ring = rx ? e->rx : e->tx;
     ring.tail = (uint32_t)value;
     if (!ring_sane(&ring))
         snprintf(buf, size, "beyond the ring of %u", ring_size(&ring));
     else
         snprintf(buf, size, "%s=%u: %u descriptors", rx ? "RDH" : "TDH", ring.head, ring_owned(&ring));
-    return buf;
 }
 
 uint64_t e1000_now(const struct e1000 *e)
@@ -250,19 +248,6 @@ static void e1000_reset(struct device *dev)
 
 /* --- set-up */
 
-static bool parse_mac(const char *text, uint8_t mac[6])
-{
-    for (int i = 0; i < 6; i++) {
-        char *end;
-        unsigned long v = strtoul(text, &end, 16);
-        if (end == text || end - text > 2 || *text == '+' || *text == '-' || *end != (i < 5 ? ':' : 0))
-            return false;
-        mac[i] = (uint8_t)v;
-        text = end + 1;
-    }
-    return !(mac[0] & 1) && memcmp(mac, "\0\0\0\0\0", 6) != 0;
-}
-
 static const char *e1000_init(struct device *dev, struct board *board)
 {
     static const struct pci_ids ids = {.vendor = 0x8086,
@@ -276,9 +261,9 @@ static const char *e1000_init(struct device *dev, struct board *board)
     uint8_t mac[6] = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
     for (struct device *d = board->devices; d; d = d->next)
         mac[5] += d->class == dev->class;
-    if (e->mac && !parse_mac(e->mac, mac)) {
-        snprintf(dev->error, sizeof dev->error, "mac=%.40s: not the address of a card (52:54:00:12:34:56)",
-                 e->mac);
+    if (e->mac && !ether_address(e->mac, mac)) {
+        snprintf(dev->error, sizeof dev->error,
+                 "mac=%.40s: not the address of a card (six times two digits: 52:54:00:12:34:56)", e->mac);
         return dev->error;
     }
     const char *error = pci_device_init(&e->pci, board, &ids);

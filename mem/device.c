@@ -187,6 +187,7 @@ struct device *device_new(struct board *board, const struct device_class *class,
         device_free(dev);
         return NULL;
     }
+    jobs_init(dev);
     sentence = class->init ? class->init(dev, board) : NULL;
     if (sentence) {
         fail(err, errlen, "%s: %s", dev->id, sentence);
@@ -248,6 +249,9 @@ void device_reset_locked(struct device *dev)
 {
     for (unsigned i = 0; i < dev->n_maps; i++)
         regs_reset(&dev->maps[i], false);
+    jobs_reset(dev);
+    if (dev->bus_reset)
+        dev->bus_reset(dev);
     if (dev->class->reset)
         dev->class->reset(dev);
     device_was_reset(dev);
@@ -303,6 +307,8 @@ static void timer_fired(void *arg)
     device_enter(t->dev);
     if (t->deadline != DEVICE_TIMER_OFF && t->deadline <= loop_now(t->dev->board->loop)) {
         t->deadline = DEVICE_TIMER_OFF;
+        if (t->job)
+            job_over(t->dev, t->job);
         t->fn(t->dev);
     }
     lock_drop(&t->dev->lock);

@@ -47,11 +47,24 @@ static bool reg_ignores_writes(const struct reg *reg)
     return !reg->writable && !reg->w1c && !reg->write;
 }
 
+static inline bool reg_is_locked(const struct reg *reg, const struct device *dev)
+{
+    return (reg->job && job_runs(dev, reg->job)) || (reg->locked && reg->locked(dev));
+}
+
+/* The job that it starts runs while a bit of this register is set. */
+static bool starts_itself(const struct reg *reg)
+{
+    return reg->field == reg->job->field;
+}
+
 uint64_t reg_field_get(const struct device *dev, const struct reg *reg, unsigned index)
 {
     uint64_t value = 0;
-    if (reg->field) /* the host is little-endian: x86-64 only */
-        memcpy(&value, (const char *)dev + reg->field + (size_t)index * reg_field_stride(reg), reg->width);
+    if (!reg->field)
+        return reg->reset;
+    /* the host is little-endian: x86-64 only */
+    memcpy(&value, (const char *)dev + reg->field + (size_t)index * reg_field_stride(reg), reg->width);
     return value;
 }
 
@@ -82,11 +95,14 @@ static void reg_check(const struct reg *reg, const struct reg_bank *bank, size_t
     assert(!reg->field || (reg->field >= sizeof(struct device) && field_end <= device_size));
     assert(((reg->reset | reg->writable | reg->w1c | reg->clear_on_read) & ~mask) == 0);
     assert(!(reg->writable & reg->w1c));
-    assert(reg->field || !(reg->reset | reg->writable | reg->w1c | reg->clear_on_read));
+    assert(reg->field || !reg->reset || (!reg->read && reg->flags & REG_RO));
+    assert(reg->field || !(reg->writable | reg->w1c | reg->clear_on_read));
     assert(!((reg->flags & REG_RO) && (reg->flags & REG_WO)));
     assert(!(reg->flags & REG_RO) || reg_ignores_writes(reg));
     assert(!(reg->flags & REG_WO) || !reg->read);
-    assert(!reg->locked || !reg_ignores_writes(reg));
+    assert(!(reg->job || reg->locked) || !reg_ignores_writes(reg));
+    assert(!(reg->flags & REG_START) ||
+           (reg->job && (!starts_itself(reg) || reg->writable & reg->job->busy)));
     assert(reg->page == REG_ANY_PAGE || reg->page < (bank->pages ? bank->pages : 1));
     (void)mask, (void)last, (void)field_end, (void)device_size; /* -DNDEBUG */
 }
@@ -212,7 +228,7 @@ static inline struct hit find(struct reg_map *map, uint64_t offset, unsigned siz
         hit.fault = REG_FAULT_DIRECTION;
         return hit;
     }
-    if (unlikely(write && reg->locked && reg->locked(map->dev))) {
+    if (unlikely(write && reg_is_locked(reg, map->dev))) {
         hit.fault = REG_FAULT_LOCKED;
         return hit;
     }
@@ -290,6 +306,11 @@ void regs_write(struct reg_map *map, uint64_t offset, uint64_t value, unsigned s
     uint64_t lanes = reg->flags & REG_LOW ? UINT64_MAX : size_mask(size) << hit.lane;
     uint64_t old = reg_field_get(dev, reg, hit.index);
     uint64_t full = (old & ~lanes & ~reg->w1c) | value << hit.lane;
+    if (unlikely(reg->flags & REG_START)) {
+        if (starts_itself(reg) && !(full & reg->job->busy))
+            return;
+        job_start(dev, reg->job);
+    }
     if (reg->writable | reg->w1c)
         reg_field_set(dev, reg, hit.index,
                       ((old & ~reg->writable) | (full & reg->writable)) & ~(full & reg->w1c));
@@ -340,7 +361,7 @@ void regs_dump(struct reg_map *map, FILE *out)
             char name[64], bits[256];
             fprintf(out, "%05" PRIx32 " %-12s ", r->offset + i * reg_stride(r),
                     reg_name_text(r, i, name, sizeof(name)));
-            if (!pure && !r->field) {
+            if (!pure && !r->field && !r->reset) {
                 fprintf(out, "-\n");
                 continue;
             }

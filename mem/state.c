@@ -125,6 +125,7 @@ static const char *load_locked(struct device *dev, const char *p, size_t left)
         left -= (size_t)in.count * in.width;
         p = in.data + (size_t)in.count * in.width;
     }
+    jobs_loaded(dev);
     return dev->class->loaded ? dev->class->loaded(dev) : NULL;
 }
 

@@ -160,6 +160,12 @@ unsigned pci_capability(struct pci_device *pci, uint8_t id, unsigned size)
     return at;
 }
 
+/* Its registers are at reset: no cause is left for INTx. */
+static void pci_device_reset(struct device *dev)
+{
+    pci_lower((struct pci_device *)dev);
+}
+
 static void pci_device_leave(struct device *dev)
 {
     struct pci_device *pci = (struct pci_device *)dev;
@@ -204,6 +210,7 @@ const char *pci_device_init(struct pci_device *pci, struct board *board, const s
     snprintf(pci->dma_name, sizeof pci->dma_name, "%s.dma", pci->dev.id);
     space_init_bus_master(&pci->dma, board->memory, pci->dma_name);
     pci->dma.dev = &pci->dev;
+    pci->dev.bus_reset = pci_device_reset;
     pci->dev.leave = pci_device_leave;
     return NULL;
 }

@@ -32,6 +32,7 @@
 
 #include "kvm/host/lock.h"
 #include "kvm/host/loop.h"
+#include "mem/job.h"
 #include "mem/regs.h"
 
 struct opt;
@@ -98,6 +99,7 @@ struct device_class {
     const struct opt *bus_options;       /* of the bus it sits on (addr=); NULL: none */
     const struct reg_bank *const *banks; /* NULL-ended; NULL: none */
     const struct state_field *state;     /* NULL: none */
+    const struct job *const *jobs;       /* mem/job.h: NULL-ended; NULL: none */
     bool internal;                       /* part of every machine: not for --device */
     bool single;                         /* at most one a machine */
     /* Options are in, registers at reset. Adds its regions to the board, makes its lines and timers. NULL, or
@@ -112,8 +114,8 @@ struct device_class {
     /* Seeing it (mem/watch.h), each NULL for none: why it discards things, what its drivers do wrong (both ended
      * by NULL), and what an access is about to lead to. */
     const char *const *drops, *const *lints;
-    const char *(*explain)(struct device *dev, const struct reg *reg, unsigned index, bool write,
-                           uint64_t value, char *buf, size_t size);
+    void (*explain)(struct device *dev, const struct reg *reg, bool write, uint64_t value, char *buf,
+                    size_t size);
     void (*stats)(struct device *dev,
                   FILE *out); /* more lines for `vmlet info NAME stats`, two blanks in front */
 };
@@ -131,8 +133,8 @@ struct device {
     uint64_t *drops, *lints;      /* how often, by the class's lists */
     struct device_timer *timers;
     struct device_task *tasks;
-    void (*leave)(
-        struct device *dev); /* the bus's, set by its part of init: takes back what it has of the device */
+    /* The bus's, set by its part of init: after the registers went back; takes back what it has of the device. */
+    void (*bus_reset)(struct device *dev), (*leave)(struct device *dev);
     struct device *next;
     char error[160]; /* room for init's sentence */
 };
@@ -179,7 +181,8 @@ struct device_timer {
     struct loop_timer timer;
     struct device *dev;
     void (*fn)(struct device *dev);
-    uint64_t deadline; /* loop's clock, ns; DEVICE_TIMER_OFF when not set. Guarded by the device's lock */
+    uint64_t deadline;     /* loop's clock, ns; DEVICE_TIMER_OFF when not set. Guarded by the device's lock */
+    const struct job *job; /* whose timer it is; or NULL */
     struct device_timer *next;
 };
 #define DEVICE_TIMER_OFF UINT64_MAX

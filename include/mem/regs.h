@@ -17,7 +17,7 @@
  *   check     no register there: reads give the bank's `hole`, writes are dropped. A size that the register
  * does not take, an access that leaves the register, a write to a read-only or a locked one, a read of a write-only one:
  * all ones, or dropped. Each is counted in the device and told to its hooks (trace, lint). Never fatal. read
- * value = read callback, else the backing field (else 0); then the `clear_on_read` bits of the field are
+ * value = read callback, else the backing field (else the reset value: a constant); then the `clear_on_read` bits of the field are
  *             cleared, whichever bytes were read. The lanes asked for are given.
  *   write     full = the bytes written, put over what the field holds (over 0 without a field, and over 0 in
  * the write-one-to-clear bits): so a narrow write leaves other lanes alone. field = (field & ~writable | full
@@ -41,6 +41,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "mem/job.h"
 #include "mem/region.h"
 
 struct device;
@@ -61,7 +62,8 @@ enum reg_flag {
     REG_LOW =
         1
         << 4, /* narrow accesses: of the low bytes; a write clears the others, at higher offsets is nothing */
-    REG_DMA = 1 << 5, /* a write starts DMA: for --lint */
+    REG_DMA = 1 << 5,   /* a write starts DMA: for --lint */
+    REG_START = 1 << 6, /* a write starts the job: mem/job.h */
 };
 
 struct reg {
@@ -79,6 +81,7 @@ struct reg {
     uint64_t (*read)(struct device *dev, unsigned index);
     void (*write)(struct device *dev, unsigned index, uint64_t value);
     bool (*locked)(const struct device *dev); /* asked before a write: while true, it does nothing */
+    const struct job *job;                    /* nor while this runs: mem/job.h */
     const struct reg_bits *bits;              /* NULL: none named */
 };
 
@@ -148,7 +151,7 @@ void regs_write(struct reg_map *map, uint64_t offset, uint64_t value, unsigned s
 /* Sets the backing fields to the reset values; `all`: those with REG_KEEP too. */
 void regs_reset(struct reg_map *map, bool all);
 
-/* The backing field of an element; 0 and nothing without one. No callbacks. */
+/* The backing field of an element; without one the reset value, and nothing. No callbacks. */
 uint64_t reg_field_get(const struct device *dev, const struct reg *reg, unsigned index);
 void reg_field_set(struct device *dev, const struct reg *reg, unsigned index, uint64_t value);
 
