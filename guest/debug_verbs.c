@@ -16,8 +16,18 @@ static const char *dump(struct machine *m, const char *word, FILE *out)
 {
     if (word)
         return "debug --dump takes no further words";
-    for (unsigned i = 0; i < vcpus_count(m->vcpus); i++)
-        vcpu_dump(vcpus_get(m->vcpus, i), out);
+    char *text = NULL;
+    size_t size;
+    FILE *all = open_memstream(&text, &size);
+    if (!all)
+        return "out of memory";
+    for (unsigned i = 0; i < vcpus_count(m->vcpus); i++) {
+        naming_learn(m->symbols, vcpus_get(m->vcpus, i));
+        vcpu_dump(vcpus_get(m->vcpus, i), all);
+    }
+    fclose(all);
+    naming_print(m->symbols, text ? text : "", out);
+    free(text);
     return NULL;
 }
 

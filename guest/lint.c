@@ -65,11 +65,15 @@ static struct lint *the_lint; /* for lint_stats() */
 static void report(struct lint_device *l, const char *sentence, const char *detail)
 {
     const struct lint_config *c = &l->lint->config;
-    char text[384], at[64] = "";
+    char text[384], at[192] = "", name[96] = "";
     unsigned cpu;
     uint64_t pc;
-    if (c->where && c->where(c->ctx, &cpu, &pc))
-        snprintf(at, sizeof at, ", at 0x%" PRIx64 " on cpu%u", pc, cpu);
+    if (c->where && c->where(c->ctx, &cpu, &pc)) {
+        if (c->name)
+            (void)c->name(c->ctx, pc, name, sizeof name);
+        snprintf(at, sizeof at, ", at 0x%" PRIx64 "%s%s%s on cpu%u", pc, *name ? " (" : "", name,
+                 *name ? ")" : "", cpu);
+    }
     snprintf(text, sizeof text, "lint: %s: %s%s%s%s", l->dev->id, sentence, *detail ? ": " : "", detail, at);
     warn("%s", text);
     gate_catch(c->gate, GATE_LINT, text);

@@ -139,6 +139,7 @@ int machine_run(const struct machine_options *o)
             die("%s", error);
     }
     machine_ends_init(m);
+    m->symbols = naming_open(o);
     if (!signals_watch(m->loop, &machine_signals, m))
         die("signals: %s", strerror(errno));
 
@@ -167,10 +168,10 @@ int machine_run(const struct machine_options *o)
     if (slots_stats(m->slots).failures)
         die("the guest's memory: KVM did not take all of it");
     m->gate = (struct gate){o->fail_on, machine_on_caught, m};
-    m->verdict = verdict_new(m->loop, o, &m->gate, machine_on_silence, m);
+    m->verdict = machine_verdict(m);
     if (!m->verdict)
         die("the guest's output: out of memory");
-    m->seeing = seeing_new(&m->board, m->network, o, &m->gate, machine_patience(m));
+    m->seeing = seeing_new(&m->board, m->network, o, &m->gate, m->symbols, machine_patience(m));
     struct boot_state start;
     bool wide = !payload.is_32bit;
     payload_load(&payload, m->ram, cpus, phys_bits, &start);

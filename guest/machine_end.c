@@ -94,13 +94,31 @@ static void on_output(void *ctx, bool is_stdout, const void *bytes, size_t n)
         verdict_heard(m->verdict);
 }
 
-void machine_on_silence(void *ctx)
+static void on_silence(void *ctx)
 {
     struct machine *m = ctx;
     char text[64];
     snprintf(text, sizeof text, "nothing came from the guest for %.3g s",
              (double)m->options->silence / (double)SECOND);
     machine_end(m, END_TIMEOUT, 0, text);
+}
+
+/* Where the kernel is, for --symbols. Loop thread, no lock held; after the run, too. */
+static void on_learn(void *ctx)
+{
+    struct machine *m = ctx;
+    naming_learn(m->symbols, vcpus_get(m->vcpus, 0));
+}
+
+struct verdict *machine_verdict(struct machine *m)
+{
+    return verdict_new(&(struct verdict_config){.loop = m->loop,
+                                                .options = m->options,
+                                                .gate = &m->gate,
+                                                .symbols = m->symbols,
+                                                .silent = on_silence,
+                                                .learn = on_learn,
+                                                .ctx = m});
 }
 
 static void on_timeout(void *arg)
@@ -170,25 +188,23 @@ void machine_on_stopped(void *ctx, struct vcpu *vcpu, const struct vcpu_stop *st
         [VCPU_STOP_CRASH] = END_PANIC,
     };
     struct machine *m = ctx;
-    (void)vcpu;
     const char *truncated = stop->reason == VCPU_STOP_KVM_ERROR ? ram_truncated() : NULL;
     if (truncated) {
         warn("%s", truncated);
         machine_end(m, END_SETUP, 0, truncated);
         return;
     }
+    char why[512];
+    naming_learn(m->symbols, vcpu);
+    naming_line(m->symbols, stop->why, why, sizeof why);
     lock_take(&m->end_lock);
     bool news = m->result.reason == END_NONE && !m->result.panicked;
     lock_drop(&m->end_lock);
     if (news && (stop->reason == VCPU_STOP_TRIPLE_FAULT || stop->reason == VCPU_STOP_KVM_ERROR)) {
-        warn("%s", stop->why);
-        for (const char *line = stop->dump; *line;) {
-            int len = (int)strcspn(line, "\n");
-            warn("  %.*s", len, line);
-            line += len + (line[len] == '\n');
-        }
+        warn("%s", why);
+        naming_warn(m->symbols, stop->dump);
     }
-    machine_end(m, reasons[stop->reason], 0, stop->why);
+    machine_end(m, reasons[stop->reason], 0, why);
 }
 
 const struct signals_ops machine_signals = {.end = on_signal, .window_changed = on_window};

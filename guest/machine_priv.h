@@ -10,6 +10,7 @@
 #include "guest/gate.h"
 #include "guest/hold.h"
 #include "guest/machine.h"
+#include "guest/naming.h"
 #include "guest/result.h"
 #include "devices/serial.h"
 #include "kvm/host/lock.h"
@@ -53,6 +54,7 @@ struct machine {
     struct gate gate;
     struct verdict *verdict;
     struct network *network;
+    struct symbols *symbols; /* NULL without --symbols */
 
     struct lock end_lock; /* guards result until the loop has stopped */
     struct result result;
@@ -75,7 +77,7 @@ void machine_ends_init(struct machine *m);
 void machine_end(struct machine *m, enum end_reason reason, int status, const char *detail); /* any thread */
 void machine_on_board_end(void *ctx, enum board_end why, int status);
 void machine_on_stopped(void *ctx, struct vcpu *vcpu, const struct vcpu_stop *stop);
-void machine_on_silence(void *ctx);
+struct verdict *machine_verdict(struct machine *m);
 void machine_on_caught(void *ctx, const char *sentence);
 void machine_watch_console(struct machine *m, struct console_config *config);
 void machine_bus_error(const char *sentence);

@@ -103,6 +103,8 @@ const struct opt machine_option_table[] = {
     OPT_LIST(T, allow, "allow", 0, "REGEX",
              "trouble in the kernel's log that is none: its trace has a line like that"),
     OPT_STRING(T, junit, "junit", 0, "FILE", "write the run, its tests and its trouble as JUnit XML"),
+    OPT_STRING(T, symbols, "symbols", 0, "FILE",
+               "vmlinux or System.map: addresses in reports, register dumps and traces get names"),
     OPT_ENUM(T, loglevel, "loglevel", 0, loglevels, "what vmlet says about itself", .dflt = "warning"),
 
     OPT_GROUP("Driver bring-up"),

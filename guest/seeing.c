@@ -5,6 +5,7 @@
 #include "guest/fault.h"
 #include "guest/lint.h"
 #include "guest/machine.h"
+#include "guest/naming.h"
 #include "guest/network.h"
 #include "guest/trace.h"
 #include "kvm/host/log.h"
@@ -31,13 +32,22 @@ static bool where(void *ctx, unsigned *cpu, uint64_t *pc)
     return true;
 }
 
+/* After where(), on the same thread. */
+static const char *name(void *ctx, uint64_t pc, char *buf, size_t size)
+{
+    struct symbols *symbols = ctx;
+    *buf = 0;
+    naming_learn(symbols, vcpu_self());
+    return symbols ? symbols_name(symbols, pc, buf, size) : buf;
+}
+
 static const char *set_link(void *network, const char *id, const char *word)
 {
     return network_link(network, id, word);
 }
 
 struct seeing *seeing_new(struct board *board, struct network *network, const struct machine_options *o,
-                          const struct gate *gate, uint64_t patience)
+                          const struct gate *gate, struct symbols *symbols, uint64_t patience)
 {
     static struct seeing s; /* one process, one guest */
     char err[512] = "";
@@ -51,11 +61,14 @@ struct seeing *seeing_new(struct board *board, struct network *network, const st
                                                    .file = o->trace_file,
                                                    .patience = patience,
                                                    .text_fd = STDERR_FILENO,
-                                                   .where = where},
+                                                   .where = where,
+                                                   .name = name,
+                                                   .ctx = symbols},
                             err, sizeof err);
     if (o->lint && !*err)
-        s.lint =
-            lint_new(&(struct lint_config){.board = board, .gate = gate, .where = where}, err, sizeof err);
+        s.lint = lint_new(
+            &(struct lint_config){.board = board, .gate = gate, .where = where, .name = name, .ctx = symbols},
+            err, sizeof err);
     if (*err)
         die("%s", err);
     maplog_new(board->memory, trace_map, s.trace);

@@ -31,6 +31,7 @@ struct trace {
     struct board *board;
     uint64_t start;
     bool (*where)(void *ctx, unsigned *cpu, uint64_t *pc);
+    const char *(*name)(void *ctx, uint64_t pc, char *buf, size_t size);
     void *ctx;
     bool map, lines;
     struct lock lock; /* of the outputs */
@@ -63,10 +64,12 @@ static void out_line(struct output *o, const char *line, size_t n,
 
 static void emit(struct trace *t, struct trace_line *l)
 {
-    char text[TRACE_TEXT], json[TRACE_JSON];
+    char text[TRACE_TEXT], json[TRACE_JSON], at[TRACE_NAME];
     size_t n_text = 0, n_json = 0;
     l->time = loop_now(t->board->loop) - t->start;
     l->has_cpu = t->where && t->where(t->ctx, &l->cpu, &l->pc);
+    if (l->has_cpu && t->name)
+        l->at = t->name(t->ctx, l->pc, at, sizeof at);
     if (t->text.stream)
         n_text = trace_text(l, text, sizeof text);
     if (t->json.stream)
@@ -267,6 +270,7 @@ struct trace *trace_new(const struct trace_config *c, char *err, size_t errlen)
         t->board = c->board;
         t->start = loop_now(c->board->loop);
         t->where = c->where;
+        t->name = c->name;
         t->ctx = c->ctx;
         lock_init(&t->lock, LOCK_TRACE, "trace");
         for (size_t i = 0; !error && i < c->list->n; i++)

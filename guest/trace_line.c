@@ -222,6 +222,8 @@ size_t trace_text(const struct trace_line *l, char *buf, size_t size)
     put(&o, "%5" PRIu64 ".%06" PRIu64, l->time / 1000000000u, l->time / 1000 % 1000000);
     if (l->has_cpu) {
         put(&o, " cpu%-2u 0x%-16" PRIx64, l->cpu, l->pc);
+        if (l->at && *l->at)
+            put(&o, " %s", l->at);
     } else {
         put(&o, " %-5s %-18s", "-", "-");
     }
@@ -361,6 +363,8 @@ size_t trace_json(const struct trace_line *l, char *buf, size_t size)
     put(&o, "{\"t\":%" PRIu64, l->time);
     if (l->has_cpu)
         put(&o, ",\"cpu\":%u,\"pc\":\"0x%" PRIx64 "\"", l->cpu, l->pc);
+    if (l->has_cpu && l->at && *l->at)
+        put_string(&o, "at", l->at);
     if (!l->dev) {
         put_string(&o, "op", l->op);
         put_string(&o, "text", l->text);

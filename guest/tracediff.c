@@ -124,7 +124,7 @@ static bool add_member(void *arg, const char *key, size_t key_n, const char *val
 {
     struct making *m = arg;
     struct event *e = m->e;
-    if (is(key, key_n, "t") || is(key, key_n, "cpu") || is(key, key_n, "pc"))
+    if (is(key, key_n, "t") || is(key, key_n, "cpu") || is(key, key_n, "pc") || is(key, key_n, "at"))
         return true;
     m->lost |= is(key, key_n, "lost");
     m->read |= is(key, key_n, "op") && is(value, value_n, "\"R\"");

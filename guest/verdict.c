@@ -7,6 +7,7 @@
 #include "guest/klog.h"
 #include "guest/ktap.h"
 #include "guest/machine.h"
+#include "guest/naming.h"
 #include "guest/report_file.h"
 #include "guest/result.h"
 #include "kvm/host/log.h"
@@ -27,11 +28,10 @@ enum {
 struct verdict {
     const struct machine_options *o;
     const struct gate *gate;
+    struct verdict_config config;
     struct loop *loop;
     struct loop_timer silence;
     uint64_t heard; /* loop's clock */
-    void (*silent)(void *ctx);
-    void *ctx;
 
     struct klog klog;
     struct ktap *ktap;
@@ -42,6 +42,14 @@ struct verdict {
     unsigned n_reports; /* not allowed ones, kept or not */
     unsigned told;
     char last_line[160];
+
+    struct loop_task tell; /* what is caught with --symbols, in this order */
+    struct caught {
+        unsigned word;
+        size_t first;
+        char *text;
+    } waiting[REPORTS_TOLD];
+    unsigned n_waiting;
 };
 
 static const char *compile(const struct machine_options *o, regex_t *into)
@@ -82,18 +90,41 @@ static bool log_is_shown(const struct machine_options *o)
     return o->kernel_log ? !strcmp(o->kernel_log, "stderr") || !strcmp(o->kernel_log, "stdout") : true;
 }
 
+static void tell(struct verdict *v, unsigned word, const char *text, size_t first)
+{
+    const struct symbols *s = v->config.symbols;
+    const char *trace = text + first + (text[first] == '\n');
+    warn("gate: %s: %.*s", klog_kind_name((enum klog_kind)word), (int)first, text);
+    if (!log_is_shown(v->o) || (s && naming_any(s, trace)))
+        naming_warn(s, trace);
+}
+
+static void tell_waiting(void *arg)
+{
+    struct verdict *v = arg;
+    if (v->n_waiting)
+        v->config.learn(v->config.ctx);
+    for (unsigned i = 0; i < v->n_waiting; i++) {
+        tell(v, v->waiting[i].word, v->waiting[i].text, v->waiting[i].first);
+        free(v->waiting[i].text);
+    }
+    v->n_waiting = 0;
+}
+
 static void caught(struct verdict *v, unsigned word, const struct klog_report *r)
 {
-    char sentence[256];
+    char sentence[256], *copy;
     snprintf(sentence, sizeof sentence, "%s: %.*s", klog_kind_name((enum klog_kind)word), (int)r->first,
              r->text);
     gate_catch(v->gate, (enum gate_word)word, sentence);
     if (v->told++ >= REPORTS_TOLD)
         return;
-    warn("gate: %s", sentence);
-    if (!log_is_shown(v->o))
-        for (const char *p = r->text + r->first + 1, *end; *p && (end = strchr(p, '\n')); p = end + 1)
-            warn("  %.*s", (int)(end - p), p);
+    if (!v->config.symbols || !(copy = strdup(r->text))) {
+        tell(v, word, r->text, r->first);
+        return;
+    }
+    v->waiting[v->n_waiting++] = (struct caught){word, r->first, copy}; /* no more than are told */
+    loop_task_post(&v->tell);
 }
 
 static void on_report(void *ctx, const struct klog_report *r)
@@ -119,6 +150,8 @@ void verdict_log(struct verdict *v, const char *line)
 {
     verdict_heard(v);
     snprintf(v->last_line, sizeof v->last_line, "%s", line);
+    if (v->config.symbols)
+        symbols_learn_line(v->config.symbols, line);
     klog_line(&v->klog, line);
     ktap_line(&v->log, line);
 }
@@ -133,7 +166,7 @@ static void on_silence(void *arg)
 {
     struct verdict *v = arg;
     if (loop_now(v->loop) - v->heard >= v->o->silence)
-        v->silent(v->ctx);
+        v->config.silent(v->config.ctx);
     else
         loop_timer_set(&v->silence, v->heard + v->o->silence);
 }
@@ -147,17 +180,20 @@ void verdict_free(struct verdict *v)
     for (unsigned i = 0; i < REPORTS_KEPT; i++)
         free(v->reports[i]);
     free(v->allow);
+    while (v->n_waiting)
+        free(v->waiting[--v->n_waiting].text);
     ktap_free(v->ktap);
     free(v);
 }
 
-struct verdict *verdict_new(struct loop *loop, const struct machine_options *o, const struct gate *gate,
-                            void (*silent)(void *ctx), void *ctx)
+struct verdict *verdict_new(const struct verdict_config *config)
 {
+    const struct machine_options *o = config->options;
+    struct loop *loop = config->loop;
     struct verdict *v = calloc(1, sizeof *v);
     if (!v)
         return NULL;
-    *v = (struct verdict){.o = o, .gate = gate, .loop = loop, .silent = silent, .ctx = ctx};
+    *v = (struct verdict){.config = *config, .o = o, .gate = config->gate, .loop = loop};
     v->allow = calloc(o->allow.n + 1, sizeof *v->allow);
     v->ktap = ktap_new();
     if (!v->allow || !v->ktap || compile(o, v->allow)) {
@@ -169,6 +205,7 @@ struct verdict *verdict_new(struct loop *loop, const struct machine_options *o, 
     ktap_reader_init(&v->log, v->ktap);
     ktap_reader_init(&v->output, v->ktap);
     loop_timer_init(loop, &v->silence, on_silence, v);
+    loop_task_init(loop, &v->tell, tell_waiting, v);
     v->heard = loop_now(loop);
     if (o->silence)
         loop_timer_after(&v->silence, o->silence);
@@ -179,6 +216,7 @@ void verdict_end(struct verdict *v, struct result *r)
 {
     loop_timer_cancel(&v->silence);
     klog_end(&v->klog);
+    tell_waiting(v);
     ktap_end(&v->log);
     ktap_end(&v->output);
     r->warnings = v->n_reports;
@@ -223,8 +261,10 @@ static void write_junit(const struct verdict *v, const struct result *r, FILE *f
     char *text = NULL;
     size_t size;
     FILE *all = open_memstream(&text, &size);
-    for (unsigned i = 0; all && i < v->n_reports && i < REPORTS_KEPT; i++)
-        fprintf(all, "%s\n", v->reports[i] ? v->reports[i] : "");
+    for (unsigned i = 0; all && i < v->n_reports && i < REPORTS_KEPT; i++) {
+        naming_print(v->config.symbols, v->reports[i] ? v->reports[i] : "", all);
+        fputc('\n', all);
+    }
     if (all)
         fclose(all);
     snprintf(why, sizeof why, "%u reports of trouble", v->n_reports);

@@ -14,6 +14,7 @@
 enum msr {
     MSR_IA32_MISC_ENABLE = 0x1a0,
     MSR_MTRR_DEF_TYPE = 0x2ff,
+    MSR_LSTAR = 0xc0000082,
 };
 enum {
     MISC_ENABLE_FAST_STRING = 1 << 0,
@@ -120,4 +121,28 @@ int vcpu_set_boot(struct vcpu *vcpu, const struct vcpu_boot *boot)
         ioctl(vcpu->fd, KVM_SET_MP_STATE, &runnable) < 0)
         return -errno;
     return 0;
+}
+
+struct entries {
+    uint64_t lstar, idt;
+};
+
+static void entries_get(void *arg, struct vcpu *vcpu)
+{
+    struct entries *e = arg;
+    struct kvm_sregs s;
+    if (ioctl(vcpu->fd, KVM_GET_SREGS, &s) == 0)
+        e->idt = s.idt.base;
+    (void)msr_get(vcpu, MSR_LSTAR, &e->lstar);
+}
+
+void vcpu_entries(struct vcpu *vcpu, uint64_t *lstar, uint64_t *idt)
+{
+    struct entries e = {0, 0};
+    if (vcpu_self() == vcpu)
+        entries_get(&e, vcpu);
+    else
+        vcpu_call(vcpu, entries_get, &e);
+    *lstar = e.lstar;
+    *idt = e.idt;
 }

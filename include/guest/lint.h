@@ -37,6 +37,8 @@ struct lint_config {
     struct board *board;
     const struct gate *gate;                               /* may be NULL */
     bool (*where)(void *ctx, unsigned *cpu, uint64_t *pc); /* the vCPU whose thread this is; false: none's */
+    const char *(*name)(void *ctx, uint64_t pc, char *buf,
+                        size_t size); /* see guest/trace.h; NULL: nothing has one */
     void *ctx;
 };
 

@@ -55,7 +55,7 @@ struct machine_options {
     bool lint;
     uint32_t fail_on; /* set of 1 << enum gate_word */
     struct opt_list allow;
-    const char *junit;
+    const char *junit, *symbols;
     uint64_t silence; /* ns, 0: none */
     int loglevel;     /* enum log_level */
     const char *dev;

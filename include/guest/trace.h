@@ -18,6 +18,8 @@
  *     {"t":12345000,"cpu":0,"pc":"0x40101b","dev":"edu0","class":"edu","op":"W","reg":"DMA_CMD","size":4,"value":"0x5",
  *      "bits":{"RUN":1,"IRQ":1},"led":"16 bytes from RAM at 0x1f000"}
  *
+ * With --symbols the program counter has its name behind it, and the object an "at": "iowrite32+0x1b".
+ *
  * t in ns since the start; op R, W (with "space":"config" for configuration space, "error" where it was refused), dma ("dir",
  * "addr", "len"), irq ("up", "cause", "led"), drop, misuse, fault, reset, line, mem ("text"). Numbers that may need 64 bits are
  * strings. The program counter is KVM's in the middle of an exit: that of the instruction for a read, the one behind for a write.
@@ -53,6 +55,8 @@ struct trace_config {
     size_t ring; /* 0: TRACE_RING */
     /* The vCPU whose thread this is; false: none's. */
     bool (*where)(void *ctx, unsigned *cpu, uint64_t *pc);
+    /* After it, on the same thread: the name of the code there, in buf; "" for none. NULL: nothing has one. */
+    const char *(*name)(void *ctx, uint64_t pc, char *buf, size_t size);
     void *ctx;
 };
 

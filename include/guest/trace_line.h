@@ -11,6 +11,7 @@
 enum {
     TRACE_TEXT = 1024, /* room enough for any line */
     TRACE_JSON = 4096,
+    TRACE_NAME = 128, /* of code */
 };
 
 struct trace_line {
@@ -18,6 +19,7 @@ struct trace_line {
     bool has_cpu;
     unsigned cpu;
     uint64_t pc;
+    const char *at;              /* its name; NULL or "": none known */
     const struct device *dev;    /* NULL: no device's; then op and text are all there is */
     const char *op;              /* "mem", "line" */
     const struct watch_event *e; /* a device's */

@@ -5,7 +5,8 @@
  * result file, and --junit.
  *
  * A report of trouble whose text matches an --allow is none, whatever is asked for. One that the gate asks for is told
- * with its trace, unless the kernel's log is on standard error already; the run goes on to its own end.
+ * with its trace, unless the kernel's log is on standard error already and --symbols has no name to add; the run goes on to its
+ * own end. With --symbols it is told from a task of the loop, where a vCPU may be asked for the kernel's place.
  *
  * Silence: with --silence-timeout a run that has given out nothing for that long (neither log nor a byte of the command's)
  * has its time up.
@@ -23,14 +24,25 @@ struct gate;
 struct loop;
 struct machine_options;
 struct result;
+struct symbols;
 struct verdict;
 
 /* NULL, or what is wrong with --allow, --junit. Set-up. */
 const char *verdict_check(const struct machine_options *o) __attribute__((warn_unused_result));
 
-/* silent(): nothing came for --silence-timeout. NULL: no memory. */
-struct verdict *verdict_new(struct loop *loop, const struct machine_options *o, const struct gate *gate,
-                            void (*silent)(void *ctx), void *ctx) __attribute__((warn_unused_result));
+struct verdict_config {
+    struct loop *loop;
+    const struct machine_options *options;
+    const struct gate *gate;
+    struct symbols *symbols;   /* NULL: none */
+    void (*silent)(void *ctx); /* nothing came for --silence-timeout */
+    void (*learn)(
+        void *
+            ctx); /* symbols are about to be used: find out where the kernel is. Not called without symbols */
+    void *ctx;
+};
+/* NULL: no memory. */
+struct verdict *verdict_new(const struct verdict_config *config) __attribute__((warn_unused_result));
 
 void verdict_log(struct verdict *v, const char *line);               /* of the kernel's, without its prefix */
 void verdict_output(struct verdict *v, const void *bytes, size_t n); /* of the command's stdout */

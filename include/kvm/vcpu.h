@@ -88,6 +88,10 @@ struct vcpu *vcpu_self(void);
  * instruction for a read, behind it for a write (whose instruction KVM has finished). 0: not to be had. One ioctl. */
 uint64_t vcpu_pc(struct vcpu *vcpu);
 
+/* What tells where a Linux guest's kernel lies: where SYSCALL enters it (MSR_LSTAR), the base of its IDT; 0: not to be had. On the
+ * vCPU's own thread in a callback, or by vcpu_call()'s rules. */
+void vcpu_entries(struct vcpu *vcpu, uint64_t *lstar, uint64_t *idt);
+
 /* Where a vCPU starts. Segments are flat, base 0, limit 4 GiB, selectors given; interrupts as rflags says. */
 enum vcpu_mode {
     VCPU_REAL16,      /* base = selector * 16, limit 64 KiB, paging off */

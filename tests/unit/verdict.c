@@ -47,7 +47,8 @@ static void begin(const char *fail_on)
     if (fail_on)
         CHECK(!gate_parse(fail_on, &gate.on));
     CHECK(!verdict_check(&o));
-    v = verdict_new(loop, &o, &gate, on_silent, NULL);
+    v = verdict_new(
+        &(struct verdict_config){.loop = loop, .options = &o, .gate = &gate, .silent = on_silent});
     CHECK(v);
 }
 
