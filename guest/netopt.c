@@ -5,7 +5,6 @@
 #include "net/ether.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 const char *const net_mode_names[NET_MODES] = {
@@ -169,7 +168,7 @@ const char *netopt_parse(const struct opt_list *texts, struct net_options **card
         texts = &dflt;
     bool absent, none = false;
     *n = 0;
-    *cards = calloc(texts->n + 1, sizeof **cards);
+    *cards = opts_keep((texts->n + 1) * sizeof **cards);
     if (!*cards)
         return "--network: out of memory";
     for (size_t i = 0; i < texts->n; i++) {

@@ -10,6 +10,7 @@
  * from the ring at the segment that was refused: the ring is empty on the straight way, so there is always room. */
 #include "net/port.h"
 
+#include "kvm/host/ring.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -66,20 +67,6 @@ static bool must_put_off(const struct port *to)
 
 /* --- the ring */
 
-static void ring_put(struct port *p, size_t at, const void *bytes, size_t len)
-{
-    size_t first = PORT_RING_BYTES - at < len ? PORT_RING_BYTES - at : len;
-    memcpy(p->ring + at, bytes, first);
-    memcpy(p->ring, (const uint8_t *)bytes + first, len - first);
-}
-
-static void ring_get(const struct port *p, size_t at, void *bytes, size_t len)
-{
-    size_t first = PORT_RING_BYTES - at < len ? PORT_RING_BYTES - at : len;
-    memcpy(bytes, p->ring + at, first);
-    memcpy((uint8_t *)bytes + first, p->ring, len - first);
-}
-
 static bool ring_add(struct port *p, const struct iovec *iov, int n, const struct port_meta *meta, size_t len,
                      unsigned sent)
 {
@@ -87,10 +74,10 @@ static bool ring_add(struct port *p, const struct iovec *iov, int n, const struc
     if (sizeof rec + len > PORT_RING_BYTES - p->ring_used)
         return false;
     size_t at = (p->ring_head + p->ring_used) % PORT_RING_BYTES;
-    ring_put(p, at, &rec, sizeof rec);
+    ring_put(p->ring, PORT_RING_BYTES, at, &rec, sizeof rec);
     at += sizeof rec;
     for (int i = 0; i < n; i++) {
-        ring_put(p, at % PORT_RING_BYTES, iov[i].iov_base, iov[i].iov_len);
+        ring_put(p->ring, PORT_RING_BYTES, at % PORT_RING_BYTES, iov[i].iov_base, iov[i].iov_len);
         at += iov[i].iov_len;
     }
     p->ring_used += sizeof rec + len;
@@ -100,7 +87,7 @@ static bool ring_add(struct port *p, const struct iovec *iov, int n, const struc
 /* The oldest frame, as one or two pieces of the ring. */
 static int ring_first(const struct port *p, struct record *rec, struct iovec iov[2])
 {
-    ring_get(p, p->ring_head, rec, sizeof *rec);
+    ring_get(p->ring, PORT_RING_BYTES, p->ring_head, rec, sizeof *rec);
     size_t at = (p->ring_head + sizeof *rec) % PORT_RING_BYTES;
     size_t first = PORT_RING_BYTES - at < rec->len ? PORT_RING_BYTES - at : rec->len;
     iov[0] = (struct iovec){p->ring + at, first};
@@ -247,7 +234,7 @@ static void flush(void *arg)
         if (deliver(to, iov, n, &rec.meta, &sent, &why) == PORT_BUSY) {
             if (to->ring_used) { /* not if the receiver pulled its own plug */
                 rec.sent = sent;
-                ring_put(to, to->ring_head, &rec, sizeof rec);
+                ring_put(to->ring, PORT_RING_BYTES, to->ring_head, &rec, sizeof rec);
             }
             return;
         }

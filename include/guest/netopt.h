@@ -56,8 +56,8 @@ struct net_options {
 extern const struct opt net_option_table[];
 extern const char *const net_mode_names[NET_MODES];
 
-/* All of them, in the order given: *cards has *n, at most NET_CARDS_MAX; none given: a virtio-net card in the user network. NULL
- * or a sentence. */
+/* All of them, in the order given: *cards has *n, at most NET_CARDS_MAX, which live as long as the process; none given: a
+ * virtio-net card in the user network. NULL or a sentence. */
 const char *netopt_parse(const struct opt_list *texts, struct net_options **cards, unsigned *n)
     __attribute__((warn_unused_result));
 

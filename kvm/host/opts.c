@@ -17,7 +17,7 @@ struct kept {
 
 static struct kept *kept_list;
 
-static void *keep(size_t size)
+void *opts_keep(size_t size)
 {
     struct kept *k = calloc(1, sizeof *k + size);
     if (!k)
@@ -44,7 +44,7 @@ const char *opts_say(const char *fmt, ...)
     va_start(ap, fmt);
     va_copy(again, ap);
     int n = vsnprintf(NULL, 0, fmt, ap);
-    char *s = n < 0 ? NULL : keep((size_t)n + 1);
+    char *s = n < 0 ? NULL : opts_keep((size_t)n + 1);
     if (s)
         vsnprintf(s, (size_t)n + 1, fmt, again);
     va_end(again);
@@ -152,7 +152,7 @@ static const char *set_enum(const struct opt *o, void *field, const char *value)
 static const char *list_add(struct opt_list *list, const char *value)
 {
     if (!(list->n & (list->n - 1))) { /* full at each power of two */
-        const char **v = keep(((list->n ? 2 * list->n : 1) + 1) * sizeof *v);
+        const char **v = opts_keep(((list->n ? 2 * list->n : 1) + 1) * sizeof *v);
         if (!v)
             return no_memory;
         if (list->n)
@@ -330,7 +330,7 @@ static const char *parse_letters(const struct opt *table, struct words *w, void 
 const char *opts_parse(const struct opt *table, int argc, char **argv, void *out, struct opts_rest *rest)
 {
     struct words w = {.argc = argc, .argv = argv};
-    *rest = (struct opts_rest){.words = keep(((size_t)(argc > 0 ? argc : 0) + 1) * sizeof *rest->words)};
+    *rest = (struct opts_rest){.words = opts_keep(((size_t)(argc > 0 ? argc : 0) + 1) * sizeof *rest->words)};
     if (!rest->words)
         return no_memory;
     for (; w.at < argc; w.at++) {
@@ -381,7 +381,7 @@ static const char *split(const char *text, char *element)
 
 const char *opts_first(const char *text, const char **rest)
 {
-    char *element = keep(strlen(text) + 1);
+    char *element = opts_keep(strlen(text) + 1);
     const char *after = element ? split(text, element) : NULL;
     if (rest)
         *rest = after ? after : "";
@@ -436,17 +436,17 @@ static const char *set_element(const struct opt_target *targets, size_t n, bool 
 
 const char *opts_sub_into(const struct opt_target *targets, size_t n, const char *label, const char *text)
 {
-    bool **given = keep(n * sizeof *given);
+    bool **given = opts_keep(n * sizeof *given);
     if (!given)
         return no_memory;
     for (size_t i = 0; i < n; i++)
-        if (!(given[i] = keep(table_size(targets[i].table) + 1)))
+        if (!(given[i] = opts_keep(table_size(targets[i].table) + 1)))
             return no_memory;
 
     const struct opt *bare = n ? first_of(targets[0].table) : NULL;
     const char *error = NULL;
     for (const char *rest = text && *text ? text : NULL; rest && !error; bare = NULL) {
-        char *element = keep(strlen(rest) + 1);
+        char *element = opts_keep(strlen(rest) + 1);
         if (!element)
             return no_memory;
         rest = split(rest, element);

@@ -3,6 +3,7 @@
  * which nobody else touches, waits while less than half of it is free, and sleeps in poll() together with an eventfd so that
  * the stream can be freed while no input comes. */
 #include "kvm/host/lock.h"
+#include "kvm/host/ring.h"
 #include "kvm/host/stream.h"
 #include "kvm/host/thread.h"
 
@@ -10,7 +11,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -141,12 +141,9 @@ void stream_in_start(struct stream_in *s)
 
 size_t stream_in_read(struct stream_in *s, void *data, size_t n)
 {
-    uint8_t *bytes = data;
     lock_take(&s->lock);
     size_t taken = n < s->used ? n : s->used;
-    size_t first = taken < s->size - s->head ? taken : s->size - s->head;
-    memcpy(bytes, s->ring + s->head, first);
-    memcpy(bytes + first, s->ring, taken - first);
+    ring_get(s->ring, s->size, s->head, data, taken);
     s->head = (s->head + taken) % s->size;
     s->used -= taken;
     bool wake = s->waiting && s->size - s->used >= (s->size + 1) / 2;

@@ -5,6 +5,7 @@
  * and a sleep elsewhere; so the writer lingers for half a millisecond before it takes the first bytes of a burst, during
  * which nobody needs to wake it, unless the ring fills up or somebody waits for the end. */
 #include "kvm/host/lock.h"
+#include "kvm/host/ring.h"
 #include "kvm/host/stream.h"
 #include "kvm/host/thread.h"
 
@@ -12,7 +13,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -191,7 +191,6 @@ struct stream_out *stream_out_new(struct loop *loop, int fd, size_t size, const 
 
 size_t stream_out_write(struct stream_out *s, const void *data, size_t n)
 {
-    const uint8_t *bytes = data;
     lock_take(&s->lock);
     if (n && !s->running && !s->error) {
         int error = thread_start(&s->thread, "output", out_thread, s);
@@ -207,10 +206,7 @@ size_t stream_out_write(struct stream_out *s, const void *data, size_t n)
         return n;
     }
     size_t taken = n < s->size - s->used ? n : s->size - s->used;
-    size_t tail = (s->head + s->used) % s->size;
-    size_t first = taken < s->size - tail ? taken : s->size - tail;
-    memcpy(s->ring + tail, bytes, first);
-    memcpy(s->ring, bytes + first, taken - first);
+    ring_put(s->ring, s->size, (s->head + s->used) % s->size, data, taken);
     s->used += taken;
     s->cut |= taken < n;
     bool wake = taken && (s->idle || (s->lingering && out_hurry(s)));

@@ -63,19 +63,13 @@ TEST(syn_ack_offers_mss_and_scale)
     w->mss = 1460;
     w_open(w, 16);
     w_in(w, &(struct seg){.seq = 5, .flags = F_SYN, .wnd = 1, .options = opt_usual, .options_len = 8});
-    w->socks[0].connecting = false;
-    w_event(w, 0, EPOLLOUT);
-    w_run(w);
-    struct seg s = w_out(w);
+    struct seg s = w_connected(w, 0);
     CHECK_EQ(s.mss, 1460);
     CHECK_EQ(s.scale, 7);
     CHECK_EQ(s.wnd, 65535);
     /* none asked for: none given */
     w_in(w, &(struct seg){.guest_port = 7, .seq = 5, .flags = F_SYN, .wnd = 1});
-    w->socks[1].connecting = false;
-    w_event(w, 1, EPOLLOUT);
-    w_run(w);
-    s = w_out(w);
+    s = w_connected(w, 1);
     CHECK_EQ(s.scale, -1);
     w_close_all(w);
 }

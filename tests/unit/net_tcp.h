@@ -473,6 +473,14 @@ enum {
     GUEST_ISS = 0xfffff000u, /* so that every longer test wraps */
     GUEST_WND = 500,         /* << 7 */
 };
+/* The host's connect() is through; the SYN-ACK that follows. */
+static inline struct seg w_connected(struct world *w, int fd)
+{
+    w->socks[fd].connecting = false;
+    w_event(w, fd, EPOLLOUT);
+    w_run(w);
+    return w_out(w);
+}
 static inline struct link w_establish(struct world *w, uint16_t port)
 {
     struct link l = {.port = port};
@@ -485,10 +493,7 @@ static inline struct link w_establish(struct world *w, uint16_t port)
     l.fd = w->opened - 1;
     CHECK(l.fd >= 0 && w->socks[l.fd].connecting);
     CHECK_EQ(w->out_n, 0); /* no SYN-ACK before the host has connected */
-    w->socks[l.fd].connecting = false;
-    w_event(w, l.fd, EPOLLOUT);
-    w_run(w);
-    struct seg s = w_out(w);
+    struct seg s = w_connected(w, l.fd);
     CHECK_EQ(s.flags, F_SYN | F_ACK);
     CHECK_EQ(s.ack, GUEST_ISS + 1u);
     l.seq = GUEST_ISS + 1u;

@@ -82,10 +82,7 @@ TEST(T1_options_of_length_0_and_1_and_past_the_end)
         w_open(w, 4);
         w_in(w, &(struct seg){
                     .seq = 1, .flags = F_SYN, .wnd = 60000, .options = rows[i].o, .options_len = rows[i].n});
-        w->socks[0].connecting = false;
-        w_event(w, 0, EPOLLOUT);
-        w_run(w);
-        uint32_t ack = w_out(w).seq + 1;
+        uint32_t ack = w_connected(w, 0).seq + 1;
         w_in(w, &(struct seg){.seq = 2, .ack = ack, .flags = F_ACK, .wnd = 60000});
         w_arrive(w, 0, 30000);
         struct seg s = w_out(w);
@@ -100,10 +97,7 @@ TEST(T1_window_scale_255)
     static const uint8_t o[] = {3, 3, 255, 1};
     w_open(w, 4);
     w_in(w, &(struct seg){.seq = 1, .flags = F_SYN, .wnd = 65535, .options = o, .options_len = 4});
-    w->socks[0].connecting = false;
-    w_event(w, 0, EPOLLOUT);
-    w_run(w);
-    uint32_t ack = w_out(w).seq + 1;
+    uint32_t ack = w_connected(w, 0).seq + 1;
     w_in(w, &(struct seg){.seq = 2, .ack = ack, .flags = F_ACK, .wnd = 65535}); /* 1 GiB, as 14 is the most */
     w_arrive(w, 0, UINT64_C(10) << 20);
     uint32_t most = 0;

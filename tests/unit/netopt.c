@@ -129,18 +129,13 @@ TEST(netopt_lists)
     for (size_t i = 0; i < list.n; i++)
         v[i] = "mode=loopback";
     CHECK(netopt_parse(&list, &cards, &n)); /* too many */
-    free(cards);
     list.n = NET_CARDS_MAX;
     CHECK(!netopt_parse(&list, &cards, &n) && n == NET_CARDS_MAX);
-    free(cards);
     v[1] = "mode=none";
     CHECK(netopt_parse(&list, &cards, &n)); /* no card, and others */
-    free(cards);
     list = (struct opt_list){v + 1, 1};
     CHECK(!netopt_parse(&list, &cards, &n) && n == 0);
-    free(cards);
     list = (struct opt_list){0};
     CHECK(!netopt_parse(&list, &cards, &n) && n == 1 && cards[0].mode == NET_USER);
-    free(cards);
     opts_release();
 }

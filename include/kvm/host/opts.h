@@ -203,7 +203,9 @@ void opts_completion(FILE *out, const struct opt *table);
 /* What a table's options are set to in the struct that it fills: a line `name = value` each, indented. For `info qtree`. */
 void opts_values(FILE *out, const struct opt *table, const void *filled, int indent);
 
-/* A formatted string that lives as long as the process. */
+/* Memory of zeros that lives as long as the process; NULL: there is none. */
+void *opts_keep(size_t size);
+/* A formatted string of that kind. */
 const char *opts_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* Frees all that the functions above have kept. For tests. */
