@@ -32,7 +32,7 @@ struct flow {
     uint16_t sequence; /* ping: the last one, for errors */
     uint16_t host_id;  /* ping by a raw socket: the identifier there */
     struct fwd *forward;
-    struct ip_sock peer; /* by a forward: who that is */
+    struct ip_sock peer; /* by a forward: who that is; ping: who is asked */
     enum port_result (*answer)(struct flow *f, const struct iovec *data);
     uint64_t used;
     uint64_t bytes_in, bytes_out, datagrams_in, datagrams_out;

@@ -38,11 +38,16 @@ static enum port_result answer(struct flow *f, const struct iovec *data)
     return user_ip_send(f->u, &o);
 }
 
-/* An answer to this flow, as it came: raw IPv4 sockets give its IP header too. */
+/* An answer to this flow, as it came: raw IPv4 sockets give its IP header too. A ping socket also gives what others than its
+ * peer say under its identifier, although it is connected. */
 static struct flow *read_answer(void *arg, const struct ip_sock *from, uint8_t *data, struct flow_datagram *d)
 {
     struct flow *f = arg;
-    (void)from;
+    struct ip_addr who, asked;
+    uint16_t port;
+    if (!ip_of_sock(&from->sa, &who, &port) || !ip_of_sock(&f->peer.sa, &asked, &port) ||
+        !ip_same(&who, &asked))
+        return NULL;
     if (f->raw && f->proto == IP_ICMP) {
         size_t ihl = d->len ? (data[0] & 15u) * 4 : 0;
         if (ihl < IP4_HEADER || ihl > d->len)
@@ -120,6 +125,7 @@ static struct flow *open_flow(struct user *u, const struct ip_packet *p, uint16_
     struct flow *f = flow_new(u, p->proto, &p->src, id, &p->dst, 0, FLOW_SHORT);
     f->answer = answer;
     f->raw = raw;
+    f->peer = to;
     f->host_id = (uint16_t)(u->ping_id++ * 0x9e37u + 1);
     if (flow_connect(f, fd, &to, readable))
         return f;
