@@ -8,6 +8,7 @@
 #include "devices/testdev.h"
 #include "virtio/net.h"
 #include "virtio/blk.h"
+#include "virtio/fs.h"
 #include "virtio/rng.h"
 
 const struct device_class *const device_classes[] = {
@@ -18,6 +19,7 @@ const struct device_class *const device_classes[] = {
     &pc_testdev_class,  /* ports 0xe0-0xeb, 0x2000-0x2017, memory 0xff000000 */
     &blk_class,         /* PCI 1af4:1042 */
     &rng_class,         /* PCI 1af4:1044 */
+    &fs_class,          /* PCI 1af4:105a */
     &exit_class,        /* port 0xf8 */
     &debugexit_class,   /* port 0xf4 */
     &rtc_class,         /* in every machine: named for its options */

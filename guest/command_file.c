@@ -47,6 +47,7 @@ static void write_all(struct writer *w, const struct command_file *f)
     head.argc = put_list(w, (const char *const *)f->argv);
     head.envc = put_list(w, (const char *const *)f->envp);
     head.modules = put_list(w, f->modules) / 2;
+    head.shares = put_list(w, f->shares) / SHARE_WORDS;
     head.size = (uint32_t)w->at;
     if (w->out)
         memcpy(w->out, &head, sizeof head);

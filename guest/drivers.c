@@ -9,6 +9,7 @@ static const struct {
     {"virtio-rng", {"virtio_pci", "virtio_rng"}},
     {"virtio-blk", {"virtio_pci", "virtio_blk"}},
     {"virtio-net", {"virtio_pci", "virtio_net"}},
+    {"virtio-fs",  {"virtio_pci", "virtiofs"}  },
     {"e1000",      {"e1000"}                   },
 };
 

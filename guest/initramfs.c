@@ -130,7 +130,7 @@ static const char *machine_name(uint16_t machine)
     return "another architecture";
 }
 
-static bool add_command(struct cpio *c, const char *path, struct initramfs_error *error)
+static bool add_command(struct cpio *c, const char *path, bool with_needs, struct initramfs_error *error)
 {
     struct elfdyn elf;
     if (elfdyn_read(path, &elf)) {
@@ -140,7 +140,7 @@ static bool add_command(struct cpio *c, const char *path, struct initramfs_error
             return fail(error, 126, "%s: is a program for %s, and the guest is x86-64", path,
                         machine_name(machine));
     }
-    return add_needs(c, path, error);
+    return !with_needs || add_needs(c, path, error);
 }
 
 /* The command's place on the host, NULL if it has none; *program is what init is to execute, NULL for argv[0]. */
@@ -187,8 +187,33 @@ static bool find_modules(const struct initramfs_spec *spec, struct modules *m, s
     return true;
 }
 
+/* Into the layer above the host's root, under the folder's real name; folders that the host has keep their modes. */
+static bool add_layer(struct cpio *c, const char *inside, const char *host)
+{
+    char path[PATH_MAX], real[PATH_MAX], name[PATH_MAX + sizeof SHARE_ADDED];
+    struct stat st;
+    int n = snprintf(path, sizeof path, "%s", inside);
+    char *slash = n > 0 && (size_t)n < sizeof path ? strrchr(path, '/') : NULL;
+    if (slash) {
+        *slash = 0;
+        if (realpath(*path ? path : "/", real))
+            snprintf(path, sizeof path, "%s%s", strcmp(real, "/") ? real : "", inside + (slash - path));
+        else
+            *slash = '/';
+    }
+    for (char *p = path; (p = strchr(p + 1, '/'));) {
+        *p = 0;
+        snprintf(name, sizeof name, SHARE_ADDED "%s", path);
+        if (!stat(path, &st) && S_ISDIR(st.st_mode) && !cpio_dir(c, name, st.st_mode & 07777))
+            return false;
+        *p = '/';
+    }
+    snprintf(name, sizeof name, SHARE_ADDED "%s", path);
+    return cpio_tree(c, name, host);
+}
+
 /* FILE[:PATH]: without PATH it goes where it is on the host. */
-static bool add_named(struct cpio *c, const char *spec, struct initramfs_error *error)
+static bool add_named(struct cpio *c, const char *spec, bool host_root, struct initramfs_error *error)
 {
     char host[PATH_MAX], *real = NULL;
     const char *colon = strrchr(spec, ':'), *inside = NULL;
@@ -219,7 +244,7 @@ static bool add_named(struct cpio *c, const char *spec, struct initramfs_error *
         free(real);
         inside = real = name;
     }
-    bool ok = inside && cpio_tree(c, inside, host);
+    bool ok = inside && (host_root ? add_layer(c, inside, host) : cpio_tree(c, inside, host));
     free(real);
     return ok || fail(error, 125, "--add: %s", *cpio_error(c) ? cpio_error(c) : "out of memory");
 }
@@ -250,16 +275,17 @@ static bool write_command_file(struct cpio *c, const struct initramfs_spec *spec
         .uid = spec->uid,
         .gid = spec->gid,
         .winsize = {.rows = spec->rows, .cols = spec->cols},
-        .folder = spec->argv ? folder : "/root",
+        .folder = spec->argv || spec->host_root ? folder : "/root",
         .hostname = spec->hostname ? spec->hostname : HOSTNAME_DEFAULT,
         .program = program,
         .argv = spec->argv,
         .envp = spec->env,
         .modules = (const char *const *)modules,
+        .shares = spec->shares,
     };
     size_t size;
     void *bytes = command_file_make(&f, &size);
-    bool ok = bytes && cpio_dir(c, folder, !strcmp(folder, "/tmp") ? 01777 : 0755) &&
+    bool ok = bytes && (spec->host_root || cpio_dir(c, folder, !strcmp(folder, "/tmp") ? 01777 : 0755)) &&
               cpio_bytes(c, COMMAND_FILE, 0400, bytes, size);
     free(bytes);
     free(here);
@@ -269,11 +295,13 @@ static bool write_command_file(struct cpio *c, const struct initramfs_spec *spec
 static bool build(struct cpio *c, const struct initramfs_spec *spec, struct modules *m,
                   struct initramfs_error *error)
 {
-    const char *program, *busybox = spec->no_busybox ? NULL : busybox_find();
+    const char *program, *busybox = spec->no_busybox || spec->host_root ? NULL : busybox_find();
     bool install = false;
     add_house(c);
     char *path = locate(spec, &program);
-    if (path && (spec->argv || !busybox) && !add_command(c, path, error)) {
+    if (!spec->argv && spec->shell)
+        program = spec->shell;
+    if (path && (spec->argv || !busybox) && !add_command(c, path, !spec->host_root, error)) {
         free(path);
         return false;
     }
@@ -286,7 +314,7 @@ static bool build(struct cpio *c, const struct initramfs_spec *spec, struct modu
     free((void *)(uintptr_t)modules);
     free(path);
     for (size_t i = 0; ok && spec->add && spec->add[i]; i++)
-        if (!add_named(c, spec->add[i], error))
+        if (!add_named(c, spec->add[i], spec->host_root, error))
             return false;
     if (*cpio_error(c))
         return fail(error, 125, "%s", cpio_error(c));

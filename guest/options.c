@@ -11,6 +11,7 @@
 #include "guest/gate.h"
 #include "guest/netopt.h"
 #include "guest/network.h"
+#include "guest/share.h"
 #include "guest/verdict.h"
 #include "kvm/host/log.h"
 
@@ -59,6 +60,10 @@ const struct opt machine_option_table[] = {
              .dflt = "64M * (cpus + 3)"),
     OPT_U32(T, cpus, "cpus", 'c', "N", "virtual CPUs", .min = 1, .max = 4096, .dflt = "those of the host"),
     OPT_LIST(T, disks, "disk", 'd', "FILE[,ro][,direct]", "a disk: a raw file or a block device; repeatable"),
+    OPT_LIST(T, share_words, "share", 0, "DIR[,tag=NAME][,ro][,cache=none]",
+             "a folder of the host, at the same place in the guest (virtio-fs); `/`: its root, what the "
+             "guest writes "
+             "stays in its memory; repeatable"),
     OPT_FLAG(T, rng, "rng", 0, "a source of random numbers (virtio-rng)"),
     OPT_LIST(T, devices, "device", 0, "CLASS[,id=ID][,key=value...]", "a device; `help` lists the classes"),
     OPT_LIST(T, networks, "network", 'n', "mode=...[,key=value...]",
@@ -120,8 +125,7 @@ const struct opt machine_option_table[] = {
     OPT_STRING(T, gdb, "gdb", 0, "PORT|PATH", "wait for gdb at 127.0.0.1:PORT, or at a Unix socket"),
     OPT_FLAG(T, gdb_wait, "gdb-wait", 0, "the guest starts when gdb says so"),
 
-    OPT_REFUSED("9p", 0, "9p is not coming; folders will be shared by --share DIR over virtio-fs"),
-    OPT_REFUSED("share", 0, LATER " (--add FILE[:PATH] copies files into the guest)"),
+    OPT_REFUSED("9p", 0, "there is no 9p (--share DIR[,tag=NAME] shares a folder over virtio-fs)"),
     OPT_REFUSED("balloon", 0, LATER),
     OPT_REFUSED("vsock", 0, LATER),
     OPT_REFUSED("tty", 0, "serial ports on a pty are not there yet"),
@@ -161,6 +165,8 @@ const char *machine_options_parse(int argc, char **argv, struct machine_options 
             return NULL; /* answered by who has a standard output */
     o->default_net = !o->networks.n;
     if ((error = netopt_parse(&o->networks, &o->nets, &o->n_nets)) || (error = network_check(o)))
+        return error;
+    if ((error = share_parse(&o->share_words, &o->shares, &o->n_shares)))
         return error;
     if (o->gdb_wait && !o->gdb)
         return "--gdb-wait: for whom? (give --gdb PORT|PATH too)";

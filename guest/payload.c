@@ -10,6 +10,7 @@
 #include "guest/initramfs.h"
 #include "guest/network.h"
 #include "guest/requested.h"
+#include "guest/share.h"
 #include "kvm/host/log.h"
 #include "mem/ram.h"
 
@@ -88,11 +89,17 @@ static struct cpio *archive_build(const struct machine_options *o, const struct 
         .hostname = o->name,
         .dhcp = network_has_peers(o) && !o->no_dhcp,
         .cards = o->n_nets && !o->default_net,
+        .shares = share_list(o),
+        .host_root = share_has_root(o),
+        .shell = share_has_root(o) && !o->command ? share_shell() : NULL,
         .modules_dir = o->modules_dir,
         .kernel_path = kernel,
         .kernel_release = info->release[0] ? info->release : NULL,
     };
+    if (!spec.shares)
+        die("--share: out of memory");
     struct cpio *archive = initramfs_build(&spec, &error);
+    free((void *)(uintptr_t)spec.shares);
     if (!archive)
         die_status(error.status, "%s", error.text);
     return archive;

@@ -4,6 +4,7 @@
 #include "guest/classes.h"
 #include "guest/drivers.h"
 #include "guest/machine.h"
+#include "guest/share.h"
 #include "virtio/blk.h"
 #include "virtio/rng.h"
 
@@ -18,6 +19,8 @@ bool requested_build(const struct machine_options *o, struct board *board, char 
     for (size_t i = 0; i < o->disks.n; i++)
         if (!device_new(board, &blk_class, NULL, disk_spec(o->disks.v[i]), err, err_size))
             return false;
+    if (!share_build(o, board, err, err_size))
+        return false;
     for (size_t i = 0; i < o->devices.n; i++)
         if (!device_add(board, device_classes, o->devices.v[i], err, err_size))
             return false;
@@ -32,6 +35,7 @@ void requested_drivers(const struct machine_options *o, struct drivers *d)
         const char *rest;
         drivers_add(d, opts_first(o->devices.v[i], &rest));
     }
+    share_drivers(o, d);
     if (o->rng)
         drivers_add(d, rng_class.name);
 }

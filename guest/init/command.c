@@ -51,10 +51,12 @@ static bool parse(const char *bytes, size_t size, struct command *cmd)
     memcpy(&head, bytes, sizeof head);
     if (memcmp(head.magic, COMMAND_MAGIC, sizeof head.magic) || head.version != INIT_PROTO_VERSION ||
         head.size != size || head.flags & ~(uint32_t)COMMAND_FLAGS_ALL || head.argc > COMMAND_STRINGS_MAX ||
-        head.envc > COMMAND_STRINGS_MAX || head.modules > COMMAND_STRINGS_MAX)
+        head.envc > COMMAND_STRINGS_MAX || head.modules > COMMAND_STRINGS_MAX ||
+        head.shares > COMMAND_STRINGS_MAX)
         return false;
 
-    size_t pointers = (size_t)head.argc + 1 + head.envc + 1 + 2 * (size_t)head.modules;
+    size_t pointers =
+        (size_t)head.argc + 1 + head.envc + 1 + 2 * (size_t)head.modules + SHARE_WORDS * (size_t)head.shares;
     const char **list = pages(pointers * sizeof *list, -1); /* zeroed: the lists end with NULL */
     if (!list)
         return false;
@@ -63,13 +65,16 @@ static bool parse(const char *bytes, size_t size, struct command *cmd)
     cmd->gid = head.gid;
     cmd->argc = head.argc;
     cmd->modules = head.modules;
+    cmd->shares = head.shares;
     cmd->winsize = head.winsize;
     cmd->argv = (char **)(uintptr_t)list;
     cmd->envp = cmd->argv + head.argc + 1;
     cmd->module = list + head.argc + 1 + head.envc + 1;
+    cmd->share = cmd->module + 2 * (size_t)head.modules;
     return (cmd->folder = take(&r)) && (cmd->hostname = take(&r)) && (cmd->program = take(&r)) &&
            take_list(&r, list, head.argc) && take_list(&r, list + head.argc + 1, head.envc) &&
-           take_list(&r, cmd->module, 2 * head.modules) && r.at == size;
+           take_list(&r, cmd->module, 2 * head.modules) &&
+           take_list(&r, cmd->share, SHARE_WORDS * head.shares) && r.at == size;
 }
 
 bool command_read(const char *path, struct command *cmd, const char **why)

@@ -24,11 +24,24 @@ static void say(const char *a, const char *b, const char *c)
         SYS(close, fd);
 }
 
+/* To who finds less than expected. */
+static void greet(void)
+{
+    static const char text[] =
+        "vmlet: a shell in the initramfs (`vmlet run --share /` has the host's own programs)\n";
+    long fd = SYS(open, "/dev/console", O_WRONLY | O_NOCTTY | O_CLOEXEC);
+    SYS(write, fd, text, sizeof text - 1);
+    SYS(close, fd);
+}
+
 static bool start(char *text, size_t size, int *value)
 {
     static char *const install[] = {"busybox", "--install", "-s", NULL};
     *value = load_modules(&cmd, text, size);
     if (*value)
+        return false;
+    *value = 125;
+    if (!share_start(&cmd, text, size))
         return false;
     if (SYS(getpid) == 1)
         net_start(&cmd);
@@ -38,13 +51,17 @@ static bool start(char *text, size_t size, int *value)
         *value = child_start(&child, &cmd, text, size);
         return !*value;
     }
-    if (SYS(getpid) == 1 && !root_start(cmd.envp, text, size))
+    if (SYS(getpid) == 1 && !share_has_root(&cmd) && !root_start(cmd.envp, text, size))
         return false;
-    static char *shell[] = {"-sh", NULL};
+    static char name[64], *shell[] = {name, NULL};
     struct command console = cmd;
+    if (SYS(getpid) == 1 && !cmd.shares)
+        greet();
     console.argv = shell;
     console.argc = 1;
-    console.program = "/bin/sh";
+    if (!*cmd.program)
+        console.program = "/bin/sh";
+    text_join(name, sizeof name, "-", last_part(console.program), NULL); /* a login shell */
     *value = child_start_console(&child, &console, text, size);
     return !*value;
 }

@@ -4,7 +4,7 @@
  * has no result. */
 #include "sys.h"
 
-static const char *last_part(const char *path)
+const char *last_part(const char *path)
 {
     const char *name = path;
     for (; *path; path++)

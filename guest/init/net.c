@@ -50,6 +50,7 @@ struct card {
 static struct card cards[CARDS_MAX];
 static unsigned n_cards;
 static long control = -1; /* a socket for ioctl() */
+static bool hosts_root;
 
 static uint64_t now_ms(void)
 {
@@ -138,7 +139,8 @@ static size_t put_address(char *out, size_t size, const char *before, uint32_t a
                      ".", text_number(n[3], address >> 24), "\n", NULL);
 }
 
-/* In place of the link to the kernel's own (/proc/net/pnp) that the archive has; a file that the user brought is left. */
+/* In place of the link to the kernel's own (/proc/net/pnp) that the archive has, or of the host's, whose servers are not ours;
+ * a file that the user brought is left. */
 static void write_resolv_conf(const struct dhcp_lease *l)
 {
     char text[512];
@@ -150,7 +152,7 @@ static void write_resolv_conf(const struct dhcp_lease *l)
     for (unsigned i = 0; i < l->n_dns; i++)
         n += put_address(text + n, sizeof text - n, "nameserver ", l->dns[i]);
     char target[8];
-    if (SYS(readlink, "/etc/resolv.conf", target, sizeof target) > 0)
+    if (hosts_root || SYS(readlink, "/etc/resolv.conf", target, sizeof target) > 0)
         SYS(unlink, "/etc/resolv.conf");
     long fd = SYS(open, "/etc/resolv.conf", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
     if (fd < 0)
@@ -374,6 +376,7 @@ void net_start(const struct command *cmd)
     if (control < 0)
         return;
     find_cards();
+    hosts_root = share_has_root(cmd);
     if (cmd->flags & COMMAND_DHCP) {
         for (unsigned i = 0; i < n_cards; i++)
             if (!open_socket(&cards[i]))

@@ -143,26 +143,35 @@ static void move_mount(const char *from, const char *to)
         SYS(umount2, from, 2 /* MNT_DETACH */);
 }
 
+long root_switch(const char *const *moved)
+{
+    char to[64];
+    for (; *moved; moved++) {
+        text_join(to, sizeof to, "/newroot", *moved, NULL);
+        move_mount(*moved, to);
+    }
+    long error = SYS(chdir, "/newroot");
+    if (!error)
+        error = SYS(mount, ".", "/", NULL, MOUNT_MOVE, NULL);
+    if (!error)
+        error = SYS(chroot, ".");
+    if (!error)
+        SYS(chdir, "/");
+    return error;
+}
+
 static long become(struct root *r, char **envp)
 {
+    static const char *const moved[] = {"/dev", "/proc", "/sys", "/run", NULL};
     static const char *const inits[] = {"/sbin/init", "/etc/init", "/bin/init", "/bin/sh", NULL};
     uint64_t none = 0;
     struct {
         long handler, flags, restorer;
         uint64_t mask;
     } reset = {0};
-    move_mount("/dev", "/newroot/dev");
-    move_mount("/proc", "/newroot/proc");
-    move_mount("/sys", "/newroot/sys");
-    move_mount("/run", "/newroot/run");
-    long error = SYS(chdir, "/newroot");
-    if (!error)
-        error = SYS(mount, ".", "/", NULL, MOUNT_MOVE, NULL);
-    if (!error)
-        error = SYS(chroot, ".");
+    long error = root_switch(moved);
     if (error)
         return error;
-    SYS(chdir, "/");
     SYS(rt_sigaction, SIG_PIPE, &reset, NULL, sizeof reset.mask);
     SYS(rt_sigprocmask, 2 /* SIG_SETMASK */, &none, NULL, sizeof none);
     long fd = SYS(open, "/dev/console", O_RDWR);

@@ -83,11 +83,12 @@ _Noreturn void setup_end(enum ending how);
 
 /* command.c */
 struct command {
-    uint32_t flags, uid, gid, argc, modules;
+    uint32_t flags, uid, gid, argc, modules, shares;
     struct frame_winsize winsize;
     const char *folder, *hostname, *program;
     char **argv, **envp;
     const char **module; /* path, parameters, path, … */
+    const char **share;  /* tag, folder, words, tag, … */
 };
 /* false and *why: the file is not there or is not sound. */
 bool command_read(const char *path, struct command *cmd, const char **why);
@@ -107,7 +108,12 @@ int child_start_console(struct child *child, const struct command *cmd, char *te
 long child_run(const char *path, char *const *argv, char *const *envp);
 
 /* load.c: the modules in order; 0, or 125 and text. log: a sentence for the user. */
+const char *last_part(const char *path); /* "c" of "a/b/c" */
 int load_modules(const struct command *cmd, char *text, size_t size);
+
+/* share.c: the host's folders in their places; the one that is the root becomes it. False, and text says why. */
+bool share_start(const struct command *cmd, char *text, size_t size);
+bool share_has_root(const struct command *cmd);
 
 /* net.c: all cards up, and with an address where somebody gives one in time. */
 void net_start(const struct command *cmd);
@@ -115,6 +121,8 @@ void net_start(const struct command *cmd);
 /* root.c: becomes the init of the root that the kernel's command line names; does not return then. True: it names none.
  * False: it cannot be, and text says why. */
 bool root_start(char **envp, char *text, size_t size);
+/* What is mounted at /newroot becomes the root; the mounts in the list go along. 0 or -errno. */
+long root_switch(const char *const *moved);
 
 /* line.c: frames out. */
 void line_open(int fd);

@@ -18,6 +18,7 @@ struct command_file {
     char *const *argv;                       /* NULL-terminated; NULL: no command */
     char *const *envp;                       /* NULL-terminated; NULL: empty */
     const char *const *modules;              /* path, parameters, path, parameters, … NULL; or NULL */
+    const char *const *shares;               /* tag, folder, words, tag, … NULL; or NULL */
 };
 
 /* malloc()ed, the caller frees it; NULL: out of memory, or larger than the file may be (4 GiB). */

@@ -25,9 +25,9 @@
  *
  * COMMAND FILE. /.vmlet/command in the initramfs: struct command_head, then strings, each a 32-bit length,
  * that many bytes, and a NUL that the length does not count, without padding, in this order: folder, host
- * name, program, argc arguments, envc variables, and for each module its path and its parameters. An empty
- * program means: search argv[0] in PATH. argc 0: no command, a shell on the console. Flags above the known
- * ones are refused.
+ * name, program, argc arguments, envc variables, for each module its path and its parameters, and for each share
+ * its tag, its folder and its words (`ro` or nothing). An empty program means: search argv[0] in PATH. argc 0: no
+ * command, a shell (program, if it is given) on the console. Flags above the known ones are refused.
  */
 #ifndef GUEST_INIT_PROTO_H
 #define GUEST_INIT_PROTO_H
@@ -121,19 +121,23 @@ enum command_flags {
 enum {
     COMMAND_STRINGS_MAX = 1 << 20, /* arguments, variables or modules */
     COMMAND_MODULE_OPTIONAL =
-        '?', /* first byte of a module's path: a failure to load it is not worth a word */
+        '?',         /* first byte of a module's path: a failure to load it is not worth a word */
+    SHARE_WORDS = 3, /* strings of a share */
 };
+
+/* Where files lie that are to be seen in a root that is the host's. */
+#define SHARE_ADDED "/.vmlet/added"
 
 struct command_head {
     char magic[8];
     uint32_t version; /* INIT_PROTO_VERSION */
     uint32_t flags;   /* enum command_flags */
     uint32_t size;    /* of the whole file */
-    uint32_t argc, envc, modules;
-    uint32_t uid, gid;
+    uint32_t argc, envc, modules, shares;
+    uint32_t uid, gid, reserved;
     struct frame_winsize winsize; /* of the pty, or of the console; 0 if not known */
 };
-static_assert(sizeof(struct command_head) == 48, "file layout");
+static_assert(sizeof(struct command_head) == 56, "file layout");
 
 /* CRC-16/CCITT of the header without its last two bytes. */
 static inline uint16_t frame_check(const uint8_t *head)

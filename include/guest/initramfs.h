@@ -43,6 +43,10 @@ struct initramfs_spec {
     const char
         *kernel_release; /* first word of the image's version string; NULL: not known, nothing is checked */
 
+    const char *const *shares; /* as in the command file, or NULL */
+    bool host_root;            /* the guest's root is the host's: no programs or libraries are brought */
+    const char *shell;         /* without argv: what is run on the console; NULL: /bin/sh */
+
     bool no_busybox;
     bool dhcp;  /* cards have somebody to ask at their other end */
     bool cards; /* the user asked for them */

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 struct net_options;
+struct share;
 
 enum machine_console {
     CONSOLE_SERIAL,
@@ -36,6 +37,9 @@ struct machine_options {
     struct opt_list disks;
     struct opt_list devices;
     bool rng;
+    struct opt_list share_words;
+    struct share *shares; /* what they say, checked: n_shares folders */
+    unsigned n_shares;
     struct opt_list networks;
     struct net_options *nets; /* what they say, checked: n_nets cards */
     unsigned n_nets;
