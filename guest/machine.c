@@ -145,6 +145,7 @@ int machine_run(const struct machine_options *o)
 
     struct payload payload;
     payload_open(&payload, o);
+    machine_note_kernel(m, &payload);
     m->vm = vm_open(o->dev, err, sizeof err);
     if (!m->vm)
         die("%s", err);

@@ -324,6 +324,8 @@ int machine_finish(struct machine *m)
 {
     if (m->verdict)
         verdict_end(m->verdict, &m->result);
+    if (m->vcpus)
+        machine_postmortem(m);
     result_gate(&m->result);
     network_stop(m->network);
     write_result(m, machine_patience(m));

@@ -29,6 +29,8 @@
 
 #define FLUSH_GRACE SECOND /* for output that nobody reads, when the run was ended from outside */
 
+struct payload;
+
 struct machine {
     const struct machine_options *options;
     uint64_t began; /* loop's clock, ns */
@@ -54,6 +56,11 @@ struct machine {
     struct gate gate;
     struct verdict *verdict;
     struct network *network;
+    struct {
+        bool is_linux, archive; /* with an initramfs of vmlet's */
+        const char *path;
+        char release[128];
+    } kernel;
     struct symbols *symbols; /* NULL without --symbols */
 
     struct lock end_lock; /* guards result until the loop has stopped */
@@ -69,6 +76,11 @@ struct machine {
 unsigned machine_cpus(const struct machine_options *o, struct vm *vm);
 struct ram *machine_ram(const struct machine_options *o, unsigned cpus);
 void machine_build_board(struct machine *m, unsigned cpus, unsigned phys_bits);
+
+/* --- machine_postmortem.c */
+void machine_note_kernel(struct machine *m, const struct payload *payload);
+/* Says why a guest may have died before its init called. After the run, with the result's reason and last line. */
+void machine_postmortem(struct machine *m);
 
 /* --- machine_end.c */
 extern const struct signals_ops machine_signals;

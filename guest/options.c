@@ -195,15 +195,20 @@ const char *machine_find_kernel(void)
     return NULL;
 }
 
+/* A command's own words are what the user waits for: of the kernel's log only warnings and worse are printed, unless the log
+ * was asked for by name. Each printed character costs an exit. */
+bool machine_log_is_cut(const struct machine_options *o)
+{
+    bool wanted = o->junit || o->fail_on & (1u << KLOG_LEAK | 1u << GATE_TESTS); /* printed as information */
+    return o->command && !o->kernel_log && !wanted && !o->nodefaults;
+}
+
 const char *machine_cmdline(const struct machine_options *o)
 {
     const char *level = "", *params = o->params ? o->params : "", *blank = *params ? " " : "";
     if (o->nodefaults)
         return params;
-    /* A command's own words are what the user waits for: of the kernel's log only warnings and worse are printed,
-     * unless the log was asked for by name. Each printed character costs an exit. */
-    bool wanted = o->junit || o->fail_on & (1u << KLOG_LEAK | 1u << GATE_TESTS); /* printed as information */
-    if (o->command && !o->kernel_log && !wanted)
+    if (machine_log_is_cut(o))
         level = " loglevel=5";
     if (o->console != CONSOLE_SERIAL)
         return opts_say("panic=-1%s%s%s", level, blank, params);

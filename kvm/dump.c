@@ -136,3 +136,38 @@ void vcpu_dump(struct vcpu *vcpu, FILE *out)
 {
     vcpu_call(vcpu, dump_call, out);
 }
+
+struct where_call {
+    char *buf;
+    size_t size;
+};
+
+static void where_call(void *arg, struct vcpu *vcpu)
+{
+    struct where_call *w = arg;
+    char text[2048];
+    struct report report = {0};
+    dump_registers(vcpu, text, sizeof text, &report);
+    *w->buf = 0;
+    if (report.rip_known && !report.reset)
+        snprintf(w->buf, w->size, "at RIP 0x%llx (code %s)", (unsigned long long)report.rip, report.code);
+}
+
+void vcpu_where(struct vcpu *vcpu, char *buf, size_t size)
+{
+    struct where_call w = {buf, size};
+    vcpu_call(vcpu, where_call, &w);
+}
+
+void vcpu_last_exit(const struct vcpu *vcpu, char *buf, size_t size)
+{
+    struct last_exit last = vcpu->last;
+    const char *name = vcpu_exit_name(last.reason), *what = last.write ? "write to" : "read of";
+    *buf = 0;
+    if (last.reason == KVM_EXIT_IO)
+        snprintf(buf, size, "%s: a %s port 0x%llx", name, what, (unsigned long long)last.where);
+    else if (last.reason == KVM_EXIT_MMIO)
+        snprintf(buf, size, "%s: a %s 0x%llx", name, what, (unsigned long long)last.where);
+    else if (last.reason != KVM_EXIT_UNKNOWN && name)
+        snprintf(buf, size, "%s", name);
+}

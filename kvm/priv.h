@@ -49,6 +49,11 @@ struct vcpu {
     _Atomic uint32_t in_run;  /* futex: who holds waits for 0 */
     _Atomic uint32_t request; /* futex: REQUEST_*; this thread waits for a change while it is kept out */
     _Atomic uint64_t exits[VCPU_EXITS];
+    struct last_exit { /* kicks apart */
+        uint32_t reason;
+        bool write;
+        uint64_t where; /* port, address */
+    } last;
 
     unsigned index;
     _Atomic uint32_t parked; /* futex: who pauses waits for 1 */

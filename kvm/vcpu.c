@@ -109,16 +109,19 @@ static inline bool dispatch(struct vcpu *vcpu)
     switch (reason) {
     case KVM_EXIT_IO:
         vcpu->incomplete = true;
+        vcpu->last = (struct last_exit){reason, run->io.direction == KVM_EXIT_IO_OUT, run->io.port};
         all->ops->pio(all->ctx, vcpu, run->io.port, run->io.direction == KVM_EXIT_IO_OUT, run->io.size,
                       run->io.count, (uint8_t *)run + run->io.data_offset);
         return true;
     case KVM_EXIT_MMIO:
         vcpu->incomplete = true;
+        vcpu->last = (struct last_exit){reason, run->mmio.is_write, run->mmio.phys_addr};
         all->ops->mmio(all->ctx, vcpu, run->mmio.phys_addr, run->mmio.is_write, run->mmio.len,
                        run->mmio.data);
         return true;
     default:
         vcpu->incomplete = false;
+        vcpu->last = (struct last_exit){reason, false, 0};
         return exit_other(vcpu);
     }
 }

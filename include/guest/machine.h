@@ -91,6 +91,9 @@ const char *machine_options_parse(int argc, char **argv, struct machine_options 
  * run, whose log is there for warnings and worse only. Returns a string that lives as long as the process. */
 const char *machine_cmdline(const struct machine_options *o);
 
+/* Whether the kernel is told to print warnings and worse only. */
+bool machine_log_is_cut(const struct machine_options *o);
+
 /* Where lkvm would look for a kernel, the first that can be read; NULL: none. */
 const char *machine_find_kernel(void);
 

@@ -162,6 +162,11 @@ struct vcpu_stats {
     uint64_t total; /* without INTR */
 };
 void vcpu_stats(const struct vcpu *vcpu, struct vcpu_stats *stats);
+/* What the guest left the kernel for last, kicks apart: "io: a write to port 0x3f8"; "" for nothing yet. After vcpus_join(). */
+void vcpu_last_exit(const struct vcpu *vcpu, char *buf, size_t size);
+/* "at RIP 0x1000 (code 0f 0b …)", by vcpu_call()'s rules; "" where registers cannot be read, or were
+ * lost with a triple fault. */
+void vcpu_where(struct vcpu *vcpu, char *buf, size_t size);
 /* Processor time of its thread, ns, guest and vmlet together; 0 before the start. */
 uint64_t vcpu_cpu_ns(const struct vcpu *vcpu);
 /* "io", "mmio", …; NULL for numbers that have none. */
