@@ -70,7 +70,7 @@ static bool put(struct fuse_call *c, const struct dirent64 *d, bool plus)
     return true;
 }
 
-/* Fills the reply from where the descriptor is; the folder's lock is held. */
+/* Fills the reply from where the descriptor is. */
 static int fill(struct fuse_call *c, struct fuse_open *open, bool plus)
 {
     union {
@@ -104,20 +104,18 @@ static int list(struct fuse_call *c, bool plus)
     const struct fuse_read_in *in = &c->in.read;
     if (in->size > c->rep.left || in->size > INT_MAX)
         return -EINVAL;
-    struct fuse_open *open = fuse_open_hold(c->s, in->fh, FUSE_KIND_DIR);
+    int rc;
+    struct fuse_open *open = fuse_open_hold_alone(c->s, in->fh, &rc);
     if (!open)
-        return -EBADF;
+        return rc;
     fuse_cut(&c->rep, in->size);
-    lock_take(&open->lock);
-    int rc = 0;
     if (open->pos != in->offset) {
         rc = lseek(open->fd, (off_t)in->offset, SEEK_SET) < 0 ? -errno : 0;
         open->pos = rc < 0 ? UINT64_MAX : in->offset;
     }
     if (rc == 0)
         rc = fill(c, open, plus);
-    lock_drop(&open->lock);
-    fuse_open_put(c->s, open);
+    fuse_open_put_alone(c->s, open);
     return rc < 0 ? rc : (int)(in->size - c->rep.left);
 }
 

@@ -53,7 +53,6 @@ static bool grow(struct fuse_server *s)
     for (uint32_t i = CHUNK; i-- > 0;) {
         chunk[i].slot = s->n_opens_slots + i;
         chunk[i].gen = 1;
-        lock_init(&chunk[i].lock, LOCK_QUEUE, "fuse folder");
         chunk[i].next = s->free_open;
         s->free_open = chunk[i].slot + 1; /* 0: none */
     }
@@ -98,6 +97,22 @@ struct fuse_open *fuse_open_hold(struct fuse_server *s, uint64_t fh, enum fuse_k
     return open;
 }
 
+/* A kernel asks for one listing at a time by one handle; who does not is told so rather than made to wait. */
+struct fuse_open *fuse_open_hold_alone(struct fuse_server *s, uint64_t fh, int *error)
+{
+    lock_take(&s->opens_lock);
+    struct fuse_open *open = by_fh(s, fh, FUSE_KIND_DIR);
+    *error = !open ? -EBADF : open->listed ? -EBUSY : 0;
+    if (*error)
+        open = NULL;
+    else {
+        open->refs++;
+        open->listed = true;
+    }
+    lock_drop(&s->opens_lock);
+    return open;
+}
+
 /* The lock held: the descriptor to be closed without it, or -1. */
 static int unused(struct fuse_server *s, struct fuse_open *open)
 {
@@ -127,6 +142,14 @@ void fuse_open_put(struct fuse_server *s, struct fuse_open *open)
     int fd = unused(s, open);
     lock_drop(&s->opens_lock);
     finish(fd);
+}
+
+void fuse_open_put_alone(struct fuse_server *s, struct fuse_open *open)
+{
+    lock_take(&s->opens_lock);
+    open->listed = false;
+    lock_drop(&s->opens_lock);
+    fuse_open_put(s, open);
 }
 
 int fuse_open_release(struct fuse_server *s, uint64_t fh, enum fuse_kind kind)

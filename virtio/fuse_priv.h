@@ -49,12 +49,11 @@ enum fuse_kind {
 };
 
 struct fuse_open {
-    struct lock lock; /* folders: the descriptor's place */
     int fd;
     uint32_t refs, slot, gen, next;
     uint64_t pos; /* folders: where the descriptor is */
     enum fuse_kind kind;
-    bool used, released, writable;
+    bool used, released, writable, listed; /* listed: a thread is moving a folder's descriptor */
 };
 
 struct fuse_server {
@@ -177,6 +176,9 @@ int fuse_statx(int fd, const char *name, struct statx *sx); /* name: "" for fd i
 int fuse_open_add(struct fuse_server *s, int fd, enum fuse_kind kind, bool writable, uint64_t *fh);
 struct fuse_open *fuse_open_hold(struct fuse_server *s, uint64_t fh, enum fuse_kind kind);
 void fuse_open_put(struct fuse_server *s, struct fuse_open *open);
+/* A folder, for one thread alone until put_alone(); NULL, and why in error. */
+struct fuse_open *fuse_open_hold_alone(struct fuse_server *s, uint64_t fh, int *error);
+void fuse_open_put_alone(struct fuse_server *s, struct fuse_open *open);
 int fuse_open_release(struct fuse_server *s, uint64_t fh, enum fuse_kind kind);
 void fuse_opens_reset(struct fuse_server *s);
 void fuse_opens_free(struct fuse_server *s);
