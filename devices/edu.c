@@ -6,7 +6,6 @@
  * n! modulo 2^32 is 0 from 34 on, so no factorial takes longer than that. A transfer whose device side is not wholly in the
  * buffer copies nothing.
  */
-#include "devices/edu.h"
 #include "kvm/host/log.h"
 #include "mem/access.h"
 #include "mem/watch.h"

@@ -11,7 +11,6 @@
  * The BAR is RAM like any other: KVM maps it wherever the guest puts it, other devices reach it by DMA, its pages are logged
  * when written. Guests and host see each other's writes at once; what they mean by them is theirs to agree.
  */
-#include "devices/ivshmem.h"
 #include "mem/ram.h"
 #include "pci/device.h"
 

@@ -13,7 +13,6 @@
  * guest must not be able to end its VM so. Adding the right to execute, and taking it back, tells KVM the same and
  * hurts nobody.
  */
-#include "devices/testdev.h"
 #include "kvm/host/log.h"
 #include "kvm/irq.h"
 #include "mem/access.h"

@@ -9,7 +9,6 @@
  * takes them along. The eventfd is the counter; COUNT adds what it holds to what came by exits (all of it, where a watcher
  * has the ioeventfds taken away). QEMU counts only the latter; programs accept both.
  */
-#include "devices/testdev.h"
 #include "pci/device.h"
 
 #include <errno.h>

@@ -1,28 +1,23 @@
 // SPDX-License-Identifier: MIT
 #include "guest/classes.h"
 
-#include "devices/e1000.h"
-#include "devices/edu.h"
-#include "devices/ivshmem.h"
-#include "devices/platform.h"
-#include "devices/testdev.h"
-#include "virtio/net.h"
-#include "virtio/blk.h"
-#include "virtio/fs.h"
-#include "virtio/rng.h"
+/* A line a device: the name of its NAME_class. */
+#define DEVICE_CLASSES(ENTRY)                                                                                \
+    ENTRY(e1000)       /* PCI 8086:100e */                                                                   \
+    ENTRY(edu)         /* PCI 1234:11e8 */                                                                   \
+    ENTRY(ivshmem)     /* PCI 1af4:1110 */                                                                   \
+    ENTRY(pci_testdev) /* PCI 1b36:0005 */                                                                   \
+    ENTRY(pc_testdev)  /* ports 0xe0-0xeb, 0x2000-0x2017, memory 0xff000000 */                               \
+    ENTRY(blk)         /* PCI 1af4:1042 */                                                                   \
+    ENTRY(rng)         /* PCI 1af4:1044 */                                                                   \
+    ENTRY(fs)          /* PCI 1af4:105a */                                                                   \
+    ENTRY(exit)        /* port 0xf8 */                                                                       \
+    ENTRY(debugexit)   /* port 0xf4 */                                                                       \
+    ENTRY(rtc)         /* in every machine: named for its options */                                         \
+    ENTRY(virtio_net)  /* PCI 1af4:1041 */
 
-const struct device_class *const device_classes[] = {
-    &e1000_class,       /* PCI 8086:100e */
-    &edu_class,         /* PCI 1234:11e8 */
-    &ivshmem_class,     /* PCI 1af4:1110 */
-    &pci_testdev_class, /* PCI 1b36:0005 */
-    &pc_testdev_class,  /* ports 0xe0-0xeb, 0x2000-0x2017, memory 0xff000000 */
-    &blk_class,         /* PCI 1af4:1042 */
-    &rng_class,         /* PCI 1af4:1044 */
-    &fs_class,          /* PCI 1af4:105a */
-    &exit_class,        /* port 0xf8 */
-    &debugexit_class,   /* port 0xf4 */
-    &rtc_class,         /* in every machine: named for its options */
-    &virtio_net_class,  /* PCI 1af4:1041 */
-    NULL,
-};
+#define DECLARE(name) extern const struct device_class name##_class;
+#define LIST(name)    &name##_class,
+DEVICE_CLASSES(DECLARE)
+
+const struct device_class *const device_classes[] = {DEVICE_CLASSES(LIST) NULL};

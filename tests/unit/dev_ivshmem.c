@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 /* ivshmem-plain: RAM in a BAR, between boards, under DMA, and under the dirty log. */
 #include "test.h"
-#include "devices/ivshmem.h"
 #include "kvm/host/log.h"
 #include "mem/slots.h"
 #include "pci_board.h"
 
 #include <unistd.h>
+
+extern const struct device_class ivshmem_class;
 
 enum {
     SIZE = 64 << 10

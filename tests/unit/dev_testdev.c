@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 /* pci-testdev and pc-testdev on a board without KVM, as the programs that look for them use them. */
 #include "test.h"
-#include "devices/testdev.h"
 #include "kvm/host/log.h"
 #include "pci_board.h"
+
+extern const struct device_class pc_testdev_class, pci_testdev_class;
 
 static struct pci_device *dev;
 static uint64_t mem;

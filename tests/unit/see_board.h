@@ -5,12 +5,13 @@
 #ifndef TESTS_UNIT_SEE_BOARD_H
 #define TESTS_UNIT_SEE_BOARD_H
 
-#include "devices/edu.h"
 #include "kvm/host/log.h"
 #include "mem/watch.h"
 #include "pci_board.h"
 
 #include <unistd.h>
+
+extern const struct device_class edu_class;
 
 static uint64_t now_ns;
 static uint64_t test_now(void *ctx)
