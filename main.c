@@ -7,8 +7,10 @@
 #include "guest/classes.h"
 #include "guest/list.h"
 #include "guest/machine.h"
-#include "guest/tracediff.h"
 #include "guest/netopt.h"
+#include "guest/repeat.h"
+#include "guest/sweep.h"
+#include "guest/tracediff.h"
 #include "kvm/host/ctl.h"
 #include "kvm/host/log.h"
 #include "kvm/host/signals.h"
@@ -87,6 +89,10 @@ static int verb_run(const struct verb *verb, int argc, char **argv)
     if (device_help(&options) || network_help(&options))
         return 0;
     log_set_level((enum log_level)options.loglevel);
+    if (options.probe_sweep)
+        return sweep_run(&options, argc, argv);
+    if (options.repeat || options.until_fail)
+        return repeat_run(&options, argc, argv);
     return machine_run(&options);
 }
 

@@ -75,13 +75,26 @@ static void on_link(void *arg)
 
 /* --- what is counted: device's lock held */
 
-static bool matches(const struct fault *f, const struct watch_event *e)
+/* Whether a read begins a row; a write ends it. What devices do by themselves does not: it has a time of its own. */
+static bool new_row(struct fault *f, const struct watch_event *e)
+{
+    bool same = f->row == e->map && f->row_offset == e->offset;
+    if (e->kind != WATCH_REG)
+        return false;
+    f->row = e->write ? NULL : e->map;
+    f->row_offset = e->offset;
+    return !e->write && !same;
+}
+
+static bool matches(struct fault *f, const struct watch_event *e)
 {
     switch (f->event) {
     case FAULT_READ:
     case FAULT_WRITE:
         return e->kind == WATCH_REG && e->write == (f->event == FAULT_WRITE) &&
                (!f->has_arg || (e->map == f->map && e->offset >= f->first && e->offset <= f->last));
+    case FAULT_LOOK:
+        return new_row(f, e);
     case FAULT_BAR:
         return e->kind == WATCH_REG && &e->map->region == f->region;
     case FAULT_LINK:
@@ -167,6 +180,8 @@ static enum watch_verdict act(struct patient *p, struct fault *f, struct watch_e
         return delay(f, e);
     case FAULT_CABLE:
         break;
+    case FAULT_COUNT: /* its turn never comes */
+        return WATCH_GO;
     }
     loop_task_post(&f->task);
     return WATCH_GO;
@@ -260,10 +275,26 @@ struct faults *faults_new(const struct fault_config *c, char *err, size_t errlen
     return NULL;
 }
 
+void faults_counts(const struct faults *all, char *out, size_t size)
+{
+    size_t at = 0;
+    for (size_t i = 0; i < all->n; i++) {
+        int n =
+            snprintf(out + at, size - at, "fault=%s %" PRIu64 "\n", all->list[i].spec, all->list[i].count);
+        if (n < 0 || (size_t)n >= size - at) {
+            out[at] = 0;
+            return;
+        }
+        at += (size_t)n;
+    }
+}
+
 void faults_end(struct faults *all)
 {
     for (size_t i = 0; i < all->n; i++)
-        if (all->list[i].count < all->list[i].k)
+        if (all->list[i].action == FAULT_COUNT)
+            warn("fault: %s: %" PRIu64 " such events", all->list[i].spec, all->list[i].count);
+        else if (all->list[i].count < all->list[i].k)
             warn("fault: %s: it did not come to that (%" PRIu64 " such events)", all->list[i].spec,
                  all->list[i].count);
 }

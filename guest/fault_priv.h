@@ -12,6 +12,7 @@
 enum fault_event {
     FAULT_READ,
     FAULT_WRITE,
+    FAULT_LOOK,
     FAULT_BAR,
     FAULT_DMA,
     FAULT_IRQ,
@@ -25,6 +26,7 @@ enum fault_action {
     FAULT_FAIL,
     FAULT_DELAY,
     FAULT_CABLE, /* flap */
+    FAULT_COUNT, /* k is 0: it never comes */
 };
 
 struct fault {
@@ -36,6 +38,8 @@ struct fault {
     enum fault_action action;
     bool has_arg;
     uint64_t k, count;
+    const struct reg_map *row; /* look: the last access was a read there */
+    uint64_t row_offset;
     /* the argument */
     struct reg_map *map; /* of the register or BAR */
     uint64_t first, last;

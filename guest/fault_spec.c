@@ -10,7 +10,7 @@
 
 static const char *const actions[] = {
     [FAULT_DROP] = "drop", [FAULT_DOUBLE] = "double", [FAULT_SPURIOUS] = "spurious", [FAULT_ONES] = "ones",
-    [FAULT_FAIL] = "fail", [FAULT_DELAY] = "delay",   [FAULT_CABLE] = "flap",
+    [FAULT_FAIL] = "fail", [FAULT_DELAY] = "delay",   [FAULT_CABLE] = "flap",        [FAULT_COUNT] = "count",
 };
 enum {
     ACTIONS = sizeof actions / sizeof *actions,
@@ -30,6 +30,7 @@ static const struct {
 } events[] = {
     {"read",  FAULT_READ,  ACCESS,                                      false, arg_register },
     {"write", FAULT_WRITE, ACCESS,                                      false, arg_register },
+    {"look",  FAULT_LOOK,  ACCESS,                                      false, no_arg       },
     {"bar",   FAULT_BAR,   ACCESS,                                      true,  no_arg       },
     {"dma",   FAULT_DMA,   ACCESS | BIT(FAULT_FAIL) | BIT(FAULT_DELAY), true,  arg_direction},
     {"irq",   FAULT_IRQ,   ACCESS | BIT(FAULT_DELAY),                   true,  arg_vector   },
@@ -110,12 +111,16 @@ static const char *parse_event(struct fault *f, char *text, unsigned *allowed)
         const char *error = is_bar ? find_bar(f, text[3]) : NULL;
         return error ? error : arg ? events[i].arg(f, arg + 1) : NULL;
     }
-    return opts_say("there is no event `%.*s` (read, write, bar0-bar5, dma, irq, link)", (int)n, text);
+    return opts_say("there is no event `%.*s` (read, write, look, bar0-bar5, dma, irq, link)", (int)n, text);
 }
 
 static const char *parse_action(struct fault *f, const char *text, unsigned allowed)
 {
     const char *at = strchr(text, '@');
+    if (!strcmp(text, actions[FAULT_COUNT])) {
+        f->action = FAULT_COUNT;
+        return NULL;
+    }
     if (!at)
         return "which one? (ACTION@K: the K-th)";
     size_t n = (size_t)(at - text);
@@ -123,8 +128,10 @@ static const char *parse_action(struct fault *f, const char *text, unsigned allo
     while (i < ACTIONS && (strlen(actions[i]) != n || memcmp(actions[i], text, n)))
         i++;
     if (i == ACTIONS)
-        return opts_say("there is no action `%.*s` (drop, double, spurious, ones, fail, delay, flap)", (int)n,
-                        text);
+        return opts_say("there is no action `%.*s` (drop, double, spurious, ones, fail, delay, flap, count)",
+                        (int)n, text);
+    if (i == FAULT_COUNT)
+        return "count goes without @K";
     if (!(allowed & BIT(i)))
         return opts_say("%s does not go with that event", actions[i]);
     f->action = (enum fault_action)i;
@@ -140,6 +147,23 @@ static const char *parse_action(struct fault *f, const char *text, unsigned allo
     return all && !f->pci ? opts_say("%s is no PCI device", f->dev->id) : NULL;
 }
 
+/* By its id, or by its class where it is the only one. */
+static const char *find_device(struct fault *f, struct board *board, const char *name)
+{
+    unsigned n = 0;
+    if ((f->dev = device_find(board, name)))
+        return NULL;
+    for (struct device *dev = board->devices; dev; dev = dev->next)
+        if (!strcmp(dev->class->name, name)) {
+            f->dev = dev;
+            n++;
+        }
+    if (n == 1)
+        return NULL;
+    return n ? opts_say("there are %u devices of class %s: which one? (%s)", n, name, f->dev->id)
+             : opts_say("there is no device `%s` (`vmlet info NAME qtree` lists them)", name);
+}
+
 const char *fault_parse(struct fault *f, struct board *board, const char *spec)
 {
     char parts[3][PART];
@@ -153,8 +177,8 @@ const char *fault_parse(struct fault *f, struct board *board, const char *spec)
             snprintf(parts[i], PART, "%.*s", (int)n, at);
         at += n + 1;
     }
-    if (!error && !(f->dev = device_find(board, parts[0])))
-        error = opts_say("there is no device `%s` (`vmlet info NAME qtree` lists them)", parts[0]);
+    if (!error)
+        error = find_device(f, board, parts[0]);
     if (!error) {
         f->spec = spec;
         f->pci = f->dev->class->bus_options == pci_bus_options ? (struct pci_device *)f->dev : NULL;

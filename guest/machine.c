@@ -221,6 +221,7 @@ int machine_run(const struct machine_options *o)
         control_free(m->control);
     machine_flush(m);
     seeing_end(m->seeing, FLUSH_GRACE);
+    seeing_counts(m->seeing, m->result.faults, sizeof m->result.faults);
     console_free(m->console);
     return machine_finish(m);
 }

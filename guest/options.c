@@ -11,6 +11,7 @@
 #include "guest/gate.h"
 #include "guest/netopt.h"
 #include "guest/network.h"
+#include "guest/repeat.h"
 #include "guest/share.h"
 #include "guest/verdict.h"
 #include "kvm/host/log.h"
@@ -97,9 +98,10 @@ const struct opt machine_option_table[] = {
     OPT_STRING(T, kernel_log, "kernel-log", 0, "FILE|stderr|stdout|none", "where the kernel's log goes",
                .dflt = "stderr with a command, stdout without"),
     OPT_TIME(T, timeout, "timeout", 0, "end the guest after that time, status 124", .dflt = "none"),
-    OPT_STRING(T, result, "result", 0, "FILE", "write how it ended: source, status, reason, detail, times"),
-    OPT_STRING(T, report, "report", 0, "FILE", "as --result, for whoever started this", .flags = OPT_HIDDEN),
-    OPT_FLAG(T, once, "once", 0, "one of many boots", .flags = OPT_HIDDEN),
+    OPT_STRING(T, result, "result", 0, "FILE", "write how it ended: source, status, reason, detail, times",
+               .flags = OPT_OUTER),
+    OPT_STRING(T, report, "report", 0, "FILE", "as --result, for whoever started this",
+               .flags = OPT_HIDDEN | OPT_OUTER),
     OPT_TIME(T, silence, "silence-timeout", 0,
              "end the guest when nothing came from it for that time, status 124", .dflt = "none"),
     OPT_CALL("fail-on", 0, set_fail_on, "LIST",
@@ -107,7 +109,8 @@ const struct opt machine_option_table[] = {
              "lockdep, hung, rcu, leak, taint in the kernel's log; lint; tests (KTAP in the output)"),
     OPT_LIST(T, allow, "allow", 0, "REGEX",
              "trouble in the kernel's log that is none: its trace has a line like that"),
-    OPT_STRING(T, junit, "junit", 0, "FILE", "write the run, its tests and its trouble as JUnit XML"),
+    OPT_STRING(T, junit, "junit", 0, "FILE", "write the run, its tests and its trouble as JUnit XML",
+               .flags = OPT_OUTER),
     OPT_STRING(T, symbols, "symbols", 0, "FILE",
                "vmlinux or System.map: addresses in reports, register dumps and traces get names"),
     OPT_ENUM(T, loglevel, "loglevel", 0, loglevels, "what vmlet says about itself", .dflt = "warning"),
@@ -121,6 +124,23 @@ const struct opt machine_option_table[] = {
              "the K-th read, write, dma, irq… of a device meets drop, double, spurious, ones, fail, delay or "
              "flap"),
     OPT_FLAG(T, lint, "lint", 0, "tell what drivers do wrong, once each"),
+    OPT_GROUP("Many boots"),
+    OPT_U32(T, repeat, "repeat", 0, "N",
+            "the same boot N times; ends with the status of the first that failed", .min = 1,
+            .flags = OPT_OUTER),
+    OPT_FLAG(T, until_fail, "until-fail", 0, "the same boot until one fails (or N have not, with --repeat N)",
+             .flags = OPT_OUTER),
+    OPT_STRING(
+        T, probe_sweep, "probe-sweep", 0, "CLASS|ID",
+        "the same boot with the K-th register read of that device giving ones, for each K, then with the "
+        "K-th DMA failing, then with the K-th interrupt lost; 1 if the kernel dies, warns or hangs",
+        .flags = OPT_OUTER),
+    OPT_U32(T, sweep_max, "sweep-max", 0, "N", "so many Ks of each kind at most, evenly spread", .min = 1,
+            .dflt = "100", .flags = OPT_OUTER),
+    OPT_U32(T, jobs, "jobs", 'j', "N", "so many boots at a time", .min = 1, .max = 1024, .dflt = "1",
+            .flags = OPT_OUTER),
+    OPT_STRING(T, logs, "logs", 0, "DIR", "the output of each boot as a file there", .flags = OPT_OUTER),
+
     OPT_GROUP("Looking into it"),
     OPT_STRING(T, gdb, "gdb", 0, "PORT|PATH", "wait for gdb at 127.0.0.1:PORT, or at a Unix socket"),
     OPT_FLAG(T, gdb_wait, "gdb-wait", 0, "the guest starts when gdb says so"),
@@ -170,6 +190,8 @@ const char *machine_options_parse(int argc, char **argv, struct machine_options 
         return error;
     if (o->gdb_wait && !o->gdb)
         return "--gdb-wait: for whom? (give --gdb PORT|PATH too)";
+    if ((error = repeat_check(o)))
+        return error;
     if ((error = verdict_check(o)))
         return error;
     if (o->fail_on >> GATE_LINT & 1)

@@ -113,7 +113,7 @@ const char *result_file_check(const char *path)
 
 const char *result_file_write(const char *path, const struct result *r, uint64_t patience)
 {
-    char text[2048];
+    char text[4096];
     int n = snprintf(
         text, sizeof text, "source=%s\nstatus=%d\nreason=%s\ndetail=%s\ntime_ms=%llu\nboot_ms=%llu\n",
         reasons[r->reason].guest ? "guest" : "vmlet", result_status(r), end_reason_name(r->reason), r->detail,
@@ -124,5 +124,6 @@ const char *result_file_write(const char *path, const struct result *r, uint64_t
         n += snprintf(text + n, sizeof text - (size_t)n,
                       "tests_passed=%u\ntests_failed=%u\ntests_skipped=%u\n", r->passed, r->failed,
                       r->skipped);
+    n += snprintf(text + n, sizeof text - (size_t)n, "%s", r->faults);
     return report_file_write("--result", path, text, (size_t)n, patience);
 }

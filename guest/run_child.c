@@ -201,20 +201,18 @@ static size_t count(char *const *words)
     return n;
 }
 
-/* `vmlet run --once --report /proc/self/fd/N [--name NAME] BEFORE… WORDS…`, in one allocation. */
+/* `vmlet run --report /proc/self/fd/N [--name NAME] BEFORE… WORDS…`, in one allocation. */
 static char **command(const struct run *run, int report)
 {
-    static char vmlet[] = "vmlet", verb[] = "run", once[] = "--once", option[] = "--report",
-                name[] = "--name";
+    static char vmlet[] = "vmlet", verb[] = "run", option[] = "--report", name[] = "--name";
     size_t before = count(run->before), n = 0;
-    char **argv = calloc(1, (before + (size_t)run->n_words + 8) * sizeof *argv + 40);
+    char **argv = calloc(1, (before + (size_t)run->n_words + 7) * sizeof *argv + 40);
     if (!argv)
         return NULL;
-    char *path = (char *)(argv + before + (size_t)run->n_words + 8);
+    char *path = (char *)(argv + before + (size_t)run->n_words + 7);
     snprintf(path, 40, "/proc/self/fd/%d", report);
     argv[n++] = vmlet;
     argv[n++] = verb;
-    argv[n++] = once;
     argv[n++] = option;
     argv[n++] = path;
     if (run->name) {

@@ -222,6 +222,8 @@ static void print_ended(FILE *f, const void *arg, size_t n)
                           : "ok",
             run->where, seconds(run));
     if (!run->failed || run->stopped) {
+        if (run->status && !run->stopped) /* which is right, as it seems */
+            fprintf(f, "  %s", why);
         fputc('\n', f);
         return;
     }

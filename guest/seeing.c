@@ -76,6 +76,12 @@ struct seeing *seeing_new(struct board *board, struct network *network, const st
     return &s;
 }
 
+void seeing_counts(const struct seeing *s, char *out, size_t size)
+{
+    if (s->faults)
+        faults_counts(s->faults, out, size);
+}
+
 void seeing_end(struct seeing *s, uint64_t ns)
 {
     if (s->faults)

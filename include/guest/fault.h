@@ -9,6 +9,7 @@
  *
  *   EVENT       ARG               counted
  *   read write  a register        accesses to registers, those in vain too
+ *   look        -                 reads of registers, a row of reads of one register as one: so polling has no weight
  *   bar0 … bar5 -                 accesses to registers in that BAR
  *   dma         r, w              transfers; r: from RAM, w: to RAM
  *   irq         a vector          interrupts raised
@@ -26,11 +27,15 @@
  *   delay       irq, dma          it comes FAULT_LATE later: an interrupt after its cause, bytes after the device said that they are
  *                                 there. Only transfers to RAM come late
  *   flap        link              the cable is out for FAULT_FLAP
+ *   count       all               (without @K) nothing: it is counted how often it could have been
  *
  * Pieces of RAM that a device handed to the host (dma_iov: virtio) cannot get lost or come late: drop refuses them, delay lets
  * them pass. Registers here are those of register tables; of the MSI-X table nothing is lost.
  *
- * What was done is in the trace ("edu0 fault: edu0:irq:drop@2"); what was never reached is told at the end.
+ * ID may be a class where the machine has one device of it: edu:irq:drop@2.
+ *
+ * What was done is in the trace ("edu0 fault: edu0:irq:drop@2"); what was never reached is told at the end, and so is what count
+ * has counted. The result file has a line `fault=SPEC N` for each: N such events.
  *
  * Threads: as mem/watch.h; the rest is set-up and loop thread.
  */
@@ -60,6 +65,8 @@ struct fault_config {
 struct faults *faults_new(const struct fault_config *config, char *err, size_t errlen);
 /* Warns of those that never came to pass. */
 void faults_end(struct faults *faults);
+/* Those lines, as many as fit. */
+void faults_counts(const struct faults *faults, char *out, size_t size);
 void faults_free(struct faults *faults); /* after the devices' last access */
 
 #endif

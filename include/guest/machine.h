@@ -51,7 +51,11 @@ struct machine_options {
     uint64_t timeout; /* ns, 0: none */
     const char *result;
     const char *report; /* the same for the process that started this one */
-    bool once;          /* one of many boots: what asks for many is not for us */
+    uint32_t repeat;    /* many boots (guest/repeat.h, guest/sweep.h) */
+    bool until_fail;
+    const char *probe_sweep;
+    uint32_t sweep_max, jobs;
+    const char *logs;
     bool nodefaults;
     struct opt_list trace;
     const char *trace_file;

@@ -16,7 +16,7 @@
  *   SIGINT, SIGTERM, SIGHUP                                  vmlet dies of that signal    source=vmlet
  *
  * The file is lines of key=value: source, status, reason, detail, time_ms, boot_ms, last_line, warnings, and where tests
- * were seen tests_passed, tests_failed, tests_skipped. How it is written: guest/report_file.h.
+ * were seen tests_passed, tests_failed, tests_skipped; a line fault=SPEC N for each --fault. How it is written: guest/report_file.h.
  */
 #ifndef GUEST_RESULT_H
 #define GUEST_RESULT_H
@@ -55,6 +55,7 @@ struct result {
     unsigned warnings;   /* reports of trouble in it, of all kinds of --fail-on */
     bool tested;         /* the guest's output had test results: */
     unsigned passed, failed, skipped;
+    char faults[1024]; /* lines of guest/fault.h */
 };
 
 /* The name used in the file: "triple-fault". */

@@ -9,6 +9,7 @@
 #ifndef GUEST_SEEING_H
 #define GUEST_SEEING_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct board;
@@ -23,6 +24,7 @@ struct seeing *seeing_new(struct board *board, struct network *network, const st
                           const struct gate *gate, struct symbols *symbols, uint64_t patience);
 /* The vCPUs have ended; the loop, which it may run for `ns` at most, too: what is only known now (an interrupt that was never
  * acknowledged), and the trace's last lines. */
+void seeing_counts(const struct seeing *seeing, char *out, size_t size); /* guest/fault.h, faults_counts() */
 void seeing_end(struct seeing *seeing, uint64_t ns);
 
 #endif

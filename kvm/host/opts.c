@@ -352,6 +352,59 @@ const char *opts_parse(const struct opt *table, int argc, char **argv, void *out
     return NULL;
 }
 
+/* -xj4 without j is -x: the letters before the one that takes a value stay. NULL: no letter stays. The value that is the next word
+ * is passed over; *value: it stays too. */
+static const char *inner_letters(const struct opt *table, struct words *w, const char **value)
+{
+    const char *word = w->argv[w->at], *s = word + 1;
+    char *left = opts_keep(strlen(word) + 1), *to = left;
+    if (!left)
+        return word;
+    for (*to++ = '-'; *s; s++) {
+        const struct opt *o = find_letter(table, *s);
+        bool outer = o && o->flags & OPT_OUTER;
+        if (!outer)
+            *to++ = *s;
+        if (!o || !takes_value(o))
+            continue;
+        const char *next = s[1] ? NULL : next_value(w);
+        if (!outer) {
+            strcpy(to, s + 1);
+            *value = next;
+            return left;
+        }
+        break;
+    }
+    return to > left + 1 ? left : NULL;
+}
+
+char **opts_inner(const struct opt *table, int argc, char **argv, int *n)
+{
+    struct words w = {.argc = argc, .argv = argv};
+    char **left = opts_keep(((size_t)argc + 1) * sizeof *left);
+    for (*n = 0; left && w.at < argc && strcmp(argv[w.at], "--"); w.at++) {
+        const char *word = argv[w.at], *value = NULL;
+        if (word[0] == '-' && word[1] == '-') {
+            size_t len = strcspn(word + 2, "=");
+            const struct opt *o = find(table, word + 2, len);
+            const struct opt *flag = !o && !strncmp(word, "--no-", 5) ? find(table, word + 5, len - 3) : o;
+            if (o && takes_value(o) && !word[2 + len])
+                value = next_value(&w);
+            word = flag && flag->flags & OPT_OUTER ? NULL : word;
+        } else if (word[0] == '-' && word[1]) {
+            word = inner_letters(table, &w, &value);
+        }
+        if (!word)
+            continue;
+        left[(*n)++] = (char *)(uintptr_t)word;
+        if (value)
+            left[(*n)++] = (char *)(uintptr_t)value;
+    }
+    while (left && w.at < argc)
+        left[(*n)++] = argv[w.at++];
+    return left;
+}
+
 const char *opts_set(const struct opt *table, const char *label, const char *name, const char *value,
                      void *out)
 {

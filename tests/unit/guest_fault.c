@@ -354,6 +354,43 @@ TEST(faults_that_did_not_come)
     faults_free(faults);
 }
 
+TEST(fault_look_counts_a_row_once)
+{
+    begin("edu0:look:drop@3");
+    CHECK_EQ(rd(0, 4), 0x010000ed);
+    CHECK_EQ(rd(0x20, 4), 0);
+    for (int i = 0; i < 5; i++)
+        CHECK_EQ(rd(0x20, 4), 0);
+    CHECK_EQ(rd(0, 4), 0xffffffff);
+    CHECK_EQ(rd(0, 4), 0x010000ed);
+    end();
+    begin("edu0:look:drop@2");
+    CHECK_EQ(rd(0, 4), 0x010000ed);
+    wr(0x04, 1, 4); /* what follows a write is another look */
+    CHECK_EQ(rd(0, 4), 0xffffffff);
+    end();
+}
+
+TEST(fault_count)
+{
+    char text[128];
+    see_board("edu0");
+    CHECK(add("edu:irq:count", "edu0:read:drop@2"));
+    for (int i = 0; i < 3; i++) {
+        wr(0x60, 1, 4);
+        CHECK(line());
+        wr(0x64, 1, 4);
+    }
+    rd(0, 4);
+    faults_counts(faults, text, sizeof text);
+    CHECK_STR(text, "fault=edu:irq:count 3\nfault=edu0:read:drop@2 1\n");
+    faults_counts(faults, text, 30);
+    CHECK_STR(text, "fault=edu:irq:count 3\n"); /* whole lines */
+    faults_counts(faults, text, 5);
+    CHECK_STR(text, "");
+    end();
+}
+
 /* Hostile strings: one line, and nothing is watched. */
 TEST(fault_specs_that_are_wrong)
 {
@@ -369,7 +406,6 @@ TEST(fault_specs_that_are_wrong)
         {"edu0:irq:drop@1:",                   "not ID:EVENT"                      },
         {"edu0:irq:drop@1:x",                  "not ID:EVENT"                      },
         {"edu1:irq:drop@1",                    "there is no device `edu1`"         },
-        {"edu:irq:drop@1",                     "there is no device `edu`"          },
         {"edu0::drop@1",                       "there is no event ``"              },
         {"edu0:.:drop@1",                      "there is no event ``"              },
         {"edu0:ir:drop@1",                     "there is no event `ir`"            },
@@ -401,6 +437,9 @@ TEST(fault_specs_that_are_wrong)
         {"edu0:irq:drop@+1",                   "@+1: not a count"                  },
         {"edu0:irq:drop@1x",                   "@1x: not a count"                  },
         {"edu0:irq:drop@18446744073709551616", "not a count"                       },
+        {"edu0:irq:count@1",                   "count goes without @K"             },
+        {"edu0:look.ID:drop@1",                "this event has no argument"        },
+        {"ed:irq:drop@1",                      "there is no device `ed`"           },
         {"edu0:irq:drop@1@2",                  "not a count"                       },
         {"edu0:%s%n%n:drop@1",                 "there is no event `%s%n%n`"        },
         {"0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890:irq:"

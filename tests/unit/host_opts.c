@@ -30,11 +30,11 @@ static const struct opt table[] = {
     OPT_LIST(struct cfg, disks, "disk", 'd', "FILE[,ro][,direct]", "a disk; repeatable"),
     OPT_GROUP("Other"),
     OPT_FLAG(struct cfg, rng, "rng", 'r', "a source of random numbers"),
-    OPT_FLAG(struct cfg, quiet, "quiet", 'q', "say less"),
+    OPT_FLAG(struct cfg, quiet, "quiet", 'q', "say less", .flags = OPT_OUTER),
     OPT_FLAG(struct cfg, no_dhcp, "no-dhcp", 0, "no ip=dhcp"),
     OPT_ENUM(struct cfg, console, "console", 0, consoles, "what the console is", .dflt = "serial"),
     OPT_TIME(struct cfg, timeout, "timeout", 0, "end after this", .min = 1),
-    OPT_U64(struct cfg, wide, "wide", 0, "N", "a wide number"),
+    OPT_U64(struct cfg, wide, "wide", 'w', "N", "a wide number", .flags = OPT_OUTER),
     OPT_ALIAS("memory", 'M', "mem"),
     OPT_REFUSED("9p", 0, "not in vmlet (use --share DIR[,tag=TAG])"),
     OPT_END};
@@ -338,5 +338,43 @@ TEST(opts_random_words)
         if (i % 100 == 0)
             opts_release();
     }
+    opts_release();
+}
+
+static const char *inner(const char *line)
+{
+    static char text[256], copy[256];
+    char *argv[16], **left;
+    int argc = 0, n;
+    snprintf(copy, sizeof copy, "%s", line);
+    for (char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
+        argv[argc++] = word;
+    argv[argc] = NULL;
+    left = opts_inner(table, argc, argv, &n);
+    text[0] = 0;
+    for (int i = 0; i < n; i++)
+        sprintf(text + strlen(text), "%s%s", i ? " " : "", left[i]);
+    CHECK(!left[n]);
+    return text;
+}
+
+TEST(opts_inner_words)
+{
+    static const struct {
+        const char *all, *left;
+    } cases[] = {
+        {"",                            ""                           },
+        {"-k x plain --rng",            "-k x plain --rng"           },
+        {"--wide 4 -k x --quiet",       "-k x"                       },
+        {"--wide=4 --no-quiet -m16",    "-m16"                       },
+        {"-w 4 -w4 -q y",               "y"                          },
+        {"-qrw4 -rq -rw 4 -qrk x",      "-r -r -r -rk x"             },
+        {"-p --wide --params -w -k -q", "-p --wide --params -w -k -q"},
+        {"-qp-w --params=--wide",       "-p-w --params=--wide"       },
+        {"--quiet -- --quiet -w 4",     "-- --quiet -w 4"            },
+        {"- --no-rng",                  "- --no-rng"                 },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        CHECK_STR(inner(cases[i].all), cases[i].left);
     opts_release();
 }

@@ -59,6 +59,7 @@ enum opt_flags {
     OPT_HIDDEN = 1, /* not in the help */
     OPT_FIRST = 2,  /* sub-options: takes the first element */
     OPT_NEEDED = 4, /* sub-options: must be given */
+    OPT_OUTER = 8,  /* opts_inner() leaves it out */
 };
 
 struct opt_word {
@@ -162,6 +163,10 @@ struct opts_rest {
 /* argv[0] is the first word to look at (not the program's name). */
 const char *opts_parse(const struct opt *table, int argc, char **argv, void *out, struct opts_rest *rest)
     __attribute__((warn_unused_result));
+
+/* The words without the options that are marked OPT_OUTER: those for a child of this process. They have been parsed, without an
+ * error. NULL behind the last; *n is how many. */
+char **opts_inner(const struct opt *table, int argc, char **argv, int *n);
 
 /* Sub-options of one value. label is what errors begin with: "--disk". text NULL or "": none given. */
 const char *opts_sub(const struct opt *table, const char *label, const char *text, void *out)
