@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: MIT
+/* The same server under this machine's own kernel, by /dev/fuse: shell commands in the mount, and the host's folder ($H) beside
+ * it ($M) to compare with. What a guest's kernel sends over virtio-fs is what this one sends here. */
+#include "fuse_board.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+
+enum {
+    SERVERS = 3,
+    BUFFER = (1 << 20) + 8192
+};
+
+struct mounted {
+    struct fuse_server *s;
+    char dir[64], at[96];
+    int fd;
+    atomic_bool end;
+    pthread_t thread[SERVERS];
+};
+
+static void *serve(void *arg)
+{
+    struct mounted *m = arg;
+    char *req = malloc(BUFFER), *rep = malloc(BUFFER);
+    while (req && rep) {
+        struct pollfd p = {m->fd, POLLIN, 0};
+        poll(&p, 1, 100);
+        if (atomic_load(&m->end))
+            break;
+        ssize_t n = read(m->fd, req, BUFFER);
+        if (n <= 0) {
+            if (n < 0 && errno != EINTR && errno != EAGAIN && errno != ENOENT)
+                break; /* unmounted */
+            continue;
+        }
+        struct iovec in = {req, (size_t)n}, out = {rep, BUFFER};
+        size_t len = fuse_answer(m->s, &in, 1, &out, 1);
+        if (len && write(m->fd, rep, len) < 0 && errno != ENOENT)
+            fprintf(stderr, "opcode %u: the kernel refuses the answer of %zu bytes: %s\n",
+                    *(uint32_t *)(req + 4), len, strerror(errno));
+    }
+    free(req);
+    free(rep);
+    return NULL;
+}
+
+/* NULL: or why not. */
+static const char *mount_at(struct mounted *m, const struct fuse_config *with)
+{
+    char err[256], options[128];
+    if (geteuid())
+        return "not root";
+    m->fd = open("/dev/fuse", O_RDWR | O_CLOEXEC | O_NONBLOCK);
+    if (m->fd < 0)
+        return "no /dev/fuse";
+    /* A mount that nobody else sees, and that ends with us. */
+    if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        return "no mounts of one's own";
+    snprintf(m->dir, sizeof m->dir, "/tmp/vmlet-fuse-XXXXXX");
+    CHECK(mkdtemp(m->dir));
+    snprintf(m->at, sizeof m->at, "%s/share", m->dir);
+    CHECK(mkdir(m->at, 0755) == 0);
+    struct fuse_config config = with ? *with : (struct fuse_config){0};
+    config.name = "fs0";
+    if (!config.path)
+        config.path = m->at;
+    m->s = fuse_new(&config, err, sizeof err);
+    CHECK(m->s);
+    snprintf(m->at, sizeof m->at, "%s/mount", m->dir);
+    CHECK(mkdir(m->at, 0755) == 0);
+    snprintf(options, sizeof options,
+             "fd=%d,rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other", m->fd);
+    if (mount("vmlet", m->at, "fuse", 0, options) < 0)
+        return "mount() is refused";
+    for (int i = 0; i < SERVERS; i++)
+        CHECK(pthread_create(&m->thread[i], NULL, serve, m) == 0);
+    return NULL;
+}
+
+static void unmount(struct mounted *m)
+{
+    umount2(m->at, MNT_DETACH);
+    atomic_store(&m->end, true);
+    for (int i = 0; i < SERVERS && m->thread[i]; i++)
+        pthread_join(m->thread[i], NULL);
+    if (m->fd >= 0)
+        close(m->fd);
+    fuse_free(m->s);
+    if (*m->dir)
+        nftw(m->dir, board_remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+}
+
+/* Its exit status; 99 if it took too long. */
+static int shell(const struct mounted *m, const char *script)
+{
+    char host[96];
+    snprintf(host, sizeof host, "%s/share", m->dir);
+    pid_t pid = fork();
+    if (!pid) {
+        setenv("H", host, 1);
+        setenv("M", m->at, 1);
+        setenv("LC_ALL", "C", 1);
+        setpgid(0, 0);
+        static char text[8192]; /* "! command" does not end a script */
+        snprintf(text, sizeof text, "no() { if \"$@\" 2>/dev/null; then echo \"did: $*\"; exit 1; fi; }\n%s",
+                 script);
+        execl("/bin/sh", "sh", "-euc", text, (char *)NULL);
+        _exit(98);
+    }
+    for (int i = 0; i < 6000; i++) {
+        int status;
+        if (waitpid(pid, &status, WNOHANG) == pid)
+            return WIFEXITED(status) ? WEXITSTATUS(status) : 97;
+        usleep(10000);
+    }
+    kill(-pid, SIGKILL);
+    return 99;
+}
+
+/* A script; it gets "0" for what holds. */
+static void run(const struct fuse_config *config, const char *script)
+{
+    static struct mounted m;
+    m = (struct mounted){.fd = -1};
+    const char *why = mount_at(&m, config);
+    int status = why ? 0 : shell(&m, script);
+    unmount(&m);
+    if (why)
+        SKIP(why);
+    CHECK_EQ(status, 0);
+}
+
+TEST(fuse_kernel_files_and_links)
+{
+    run(NULL,
+        "cd $M; echo hello >a; [ \"$(cat $H/a)\" = hello ]; ln a b; ln -s a c; [ $(stat -c %h $H/a) = 2 ]\n"
+        "[ \"$(cat c)\" = hello ]; echo more >>b; [ \"$(cat $H/a)\" = \"$(printf 'hello\\nmore')\" ]\n"
+        "mkdir d; mv a d/a2; [ -f $H/d/a2 ]; rm b; [ $(stat -c %h d/a2) = 1 ]; no rmdir d\n"
+        "truncate -s 3 d/a2; [ \"$(cat $H/d/a2)\" = hel ]; chmod 4711 d/a2; [ $(stat -c %a $H/d/a2) = 4711 "
+        "]\n"
+        "touch -d @1000 d/a2; [ $(stat -c %Y $H/d/a2) = 1000 ]; touch -h -d @5 c; [ $(stat -c %Y $H/c) = 5 "
+        "]\n"
+        "mkfifo f; (echo through >f &); [ \"$(cat f)\" = through ]\n"
+        "(umask 077; echo x >private; mkdir pd); [ $(stat -c %a $H/private) = 600 ]; [ $(stat -c %a $H/pd) = "
+        "700 ]\n"
+        "chown 5:6 private; [ $(stat -c %u:%g $H/private) = 5:6 ]; df $M >/dev/null; sync -f $M; ls -la "
+        ">/dev/null\n"
+        "rm -r d; exec 3>open; rm open; echo still >&3; exec 3>&-");
+}
+
+TEST(fuse_kernel_a_tree_is_copied_and_compared)
+{
+    run(NULL, "cp -a /usr/include/linux $M/tree; diff -r /usr/include/linux $H/tree; diff -r "
+              "/usr/include/linux $M/tree\n"
+              "(cd /usr/include/linux && find . -printf '%p %m %s %T@ %l\\n' | sort) >$H/one\n"
+              "(cd $M/tree && find . -printf '%p %m %s %T@ %l\\n' | sort) >$M/two; cmp $H/one $H/two\n"
+              "tar -C $M -cf - tree | tar -C $H -df -; rm -r $M/tree; [ ! -e $H/tree ]");
+}
+
+TEST(fuse_kernel_a_change_on_the_host_is_seen)
+{
+    run(NULL, "cd $M; echo one >$H/f; [ $(cat f) = one ]; echo two >$H/f.new; mv $H/f.new $H/f; sleep 1; [ "
+              "$(cat f) = two ]\n"
+              "echo six >$H/f; sleep 1; [ $(cat f) = six ]; no cat g; echo g >$H/g; sleep 1; [ "
+              "$(cat g) = g ]\n"
+              "rm $H/g; sleep 1; no cat g; mkdir $H/d; sleep 1; ls d; ls | grep -qx d");
+    struct fuse_config none = {.no_cache = true};
+    run(&none, "cd $M; for i in 1 2 3 4 5 6 7 8 9; do echo $i >$H/f; [ $(cat f) = $i ]; echo n$i >$H/n; mv "
+               "$H/n $H/f\n"
+               "[ $(cat f) = n$i ]; rm $H/f; no cat f; done; cp /bin/sh .; ./sh -c true");
+}
+
+TEST(fuse_kernel_users_and_privileges)
+{
+    if (system("command -v setpriv >/dev/null 2>&1") != 0)
+        SKIP("no setpriv");
+    run(NULL,
+        "chmod 755 ${M%/*}; cd $M; as() { setpriv --reuid 1234 --regid 4321 --clear-groups -- sh -c \"$1\"; "
+        "}\n"
+        "chmod 777 .; as 'echo x >mine; mkdir d; ln -s x s'; for f in mine d s; do [ $(stat -c %u:%g $H/$f) "
+        "= 1234:4321 ]; "
+        "done; echo r >root; chmod 600 root; no as 'cat root'; no as 'chmod 777 root'\n"
+        "cp /bin/true suid; chmod 6777 suid; as 'echo >>suid'; [ $(stat -c %a $H/suid) = 777 ]\n"
+        "echo >g; chown 0:777 g; chmod 660 g; no as 'echo no >g'\n"
+        "setpriv --reuid 1234 --regid 4321 --groups 777 -- sh -c 'echo yes >g'; [ $(cat $H/g) = yes ]");
+}
+
+TEST(fuse_kernel_read_only)
+{
+    struct fuse_config ro = {.ro = true};
+    run(&ro, "cd $M; echo x >$H/f; mkdir $H/d; cat f >/dev/null; ls -la d >/dev/null; no touch new\n"
+             "no rm f; no mkdir e; no chmod 777 f; no mv f g\n"
+             "no sh -c 'echo >>f'; no truncate -s 0 f; [ $(cat $H/f) = x ]");
+}
+
+TEST(fuse_kernel_git)
+{
+    if (system("command -v git >/dev/null 2>&1") != 0)
+        SKIP("no git");
+    run(NULL,
+        "export HOME=$M; cd $M; git init -q .; cp -r /usr/include/linux/netfilter* .; git add .\n"
+        "git -c user.name=n -c user.email=e commit -qm one; [ -z \"$(git status --porcelain)\" ]\n"
+        "echo x >>netfilter.h; git status --porcelain | grep -q 'M netfilter.h'; git checkout -q "
+        "netfilter.h\n"
+        "cd $H; git -c safe.directory=* fsck; [ -z \"$(git -c safe.directory=* status --porcelain)\" ]");
+}
+
+/* 50,000 of them in soak. */
+TEST(fuse_kernel_many_small_files)
+{
+    char script[1024];
+    snprintf(script, sizeof script,
+             "cd $M; i=0; while [ $i -lt %lu ]; do mkdir d$i; (cd d$i; seq 1 100 | split -l 1 -a 3 - f); "
+             "i=$((i + 1)); done\n"
+             "[ $(find . -type f | wc -l) = %lu ]; (cd $H; find . -type f -exec cat {} + | cksum) >$H/one\n"
+             "(find d* -type f -exec cat {} + | cksum) >two; [ \"$(ls -A $H/d0)\" = \"$(ls -A d0)\" ]\n"
+             "! command -v git >/dev/null || { export HOME=$M; git init -q .; git add d*\n"
+             "git -c user.name=n -c user.email=e commit -qm one; [ -z \"$(git status --porcelain d*)\" ]; }\n"
+             "rm -r d*; [ -z \"$(ls -d $H/d* 2>/dev/null)\" ]",
+             test_scale(10), test_scale(1000));
+    run(NULL, script);
+}
