@@ -33,13 +33,19 @@ static void loopback_close(struct card *card)
     port_free(&card->own);
 }
 
-/* The network of a card for which nothing is said: each its own, so that a guest with two of them can tell them apart. */
-static const char *user_net(const struct card *card)
+/* Each card of a guest in a network of its own, IPv4's where nothing is said, IPv6's in any case: so it can tell them apart. */
+static unsigned user_index(const struct card *card)
 {
-    const struct net_options *o = card->o;
     unsigned before = 0;
     for (const struct card *c = card->nw->cards; c < card; c++)
         before += c->o->mode == NET_USER;
+    return before;
+}
+
+static const char *user_net(const struct card *card)
+{
+    const struct net_options *o = card->o;
+    unsigned before = user_index(card);
     return o->net || o->guest_ip || o->host_ip || !before ? o->net : opts_say("10.0.%u.0/24", 2 + before);
 }
 
@@ -49,6 +55,7 @@ static bool user_open(struct card *card, char *err, size_t err_size)
     struct user_options options = {
         .name = card->id,
         .net = user_net(card),
+        .subnet6 = (uint16_t)user_index(card),
         .guest_ip = o->guest_ip,
         .host_ip = o->host_ip,
         .host_name = card->nw->host_name,

@@ -168,12 +168,14 @@ static bool set_net(struct user *u, const struct user_options *o, char *err, siz
     return true;
 }
 
-static void set_net6(struct user *u)
+static void set_net6(struct user *u, uint16_t subnet)
 {
     static const struct ip_addr prefix = {
         {0xfd, 'v', 'm', 'l', 'e', 't'}
     };
-    u->net6 = u->host6 = u->dns6 = prefix;
+    u->net6 = prefix;
+    set16(u->net6.b + 6, subnet);
+    u->host6 = u->dns6 = u->net6;
     u->bits6 = 64;
     u->host6.b[15] = 2;
     u->dns6.b[15] = 3;
@@ -203,7 +205,7 @@ struct user *user_new(struct net *net, struct loop *loop, const struct user_opti
     u->ping_id = u->ip_id;
     neigh_init(u);
     policy_init(u);
-    set_net6(u);
+    set_net6(u, o->subnet6);
     if (u->mtu < IP6_MTU_MIN || u->mtu > 65520) {
         snprintf(err, errlen, "mtu=%u: not in 1280-65520", u->mtu);
         goto fail;

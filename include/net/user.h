@@ -39,7 +39,8 @@ struct user_options {
     bool restricted;       /* restrict=on: only what is forwarded; nothing else leaves */
     bool no_loopback;      /* loopback=off: the gateway's address does not lead to the host's loopback */
     bool no_ipv6;
-    const char *tftp;           /* a folder, to be served read-only; NULL: no TFTP */
+    uint16_t subnet6; /* the last 16 bits of the IPv6 prefix: a guest with two networks tells them apart */
+    const char *tftp; /* a folder, to be served read-only; NULL: no TFTP */
     const char *bootfile;       /* network boot: file name given by DHCP; NULL: none */
     uint16_t mtu;               /* 0: 1500 */
     const char *const *hostfwd; /* "tcp:[ADDR]:PORT-[ADDR]:PORT" or udp:, as in QEMU */

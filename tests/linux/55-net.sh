@@ -178,6 +178,25 @@ test_hub_with_two_cards_and_the_user_network() { # 120 s
     expect_match out '1 packets received'
 }
 
+# Two cards, each in a user network of its own: no address of one is the other's.
+test_two_cards_in_two_user_networks() { # 120 s
+    serve 8071
+    head -c 100000 /dev/urandom >www/file
+    vm -k "$CLOUD" -n model=virtio-net -n model=virtio-net -- sh -c '
+        n=100
+        until ip -6 addr show eth1 | grep -q "inet6 fd" || [ $((n -= 1)) = 0 ]; do usleep 100000; done
+        ip addr; ip -6 route
+        wget -q -O - http://10.0.3.2:8071/file | md5sum
+        ping -6 -c 1 -W 5 fd76:6d6c:6574::2; ping -6 -c 1 -W 5 fd76:6d6c:6574:1::2'
+    expect_status 0
+    expect_match out 'inet 10\.0\.2\.15/24'
+    expect_match out 'inet 10\.0\.3\.15/24'
+    expect_match out 'inet6 fd76:6d6c:6574:0?:[0-9a-f:]+/64'
+    expect_match out 'inet6 fd76:6d6c:6574:1:[0-9a-f:]+/64'
+    expect_match out "^$(md5sum <www/file)"
+    expect "$(grep -c '1 packets received' out)" = 2
+}
+
 # Every frame comes back to a card in loopback (which has a filter of its own: what counts is ARP's broadcasts), and nobody is asked for an address: nothing waits.
 test_loopback_gives_every_frame_back() { # 90 s
     vm -k "$CLOUD" -n mode=loopback -- sh -c '

@@ -71,6 +71,26 @@ TEST(ipv6_router_is_advertised_when_asked_for)
     bed_free(b);
 }
 
+TEST(ipv6_second_network_has_a_prefix_of_its_own)
+{
+    static const struct user_options second = {.subnet6 = 1};
+    static const char GUEST6[] = "fd76:6d6c:6574:1::aa", GATEWAY6[] = "fd76:6d6c:6574:1::2";
+    struct bed *b = bed_new(&second);
+    struct ip_addr gateway;
+    send6(b, "::", "ff02::2", 255, IP_ICMP6, (uint8_t[8]){133}, 8);
+    CHECK_EQ(b->got, 1);
+    uint8_t *m = last6(b);
+    CHECK(ip_parse(GATEWAY6, &gateway));
+    CHECK(m[24] == 3 && m[26] == 64 && !memcmp(m + 40, gateway.b, 8));
+    CHECK(m[64] == 25 && !memcmp(m + 72, gateway.b, 8) && m[72 + 15] == 3);
+    uint8_t echo[16] = {128, 0, 0, 0, 0, 1, 0, 1};
+    b->got = 0;
+    send6(b, GUEST6, GATEWAY6, 64, IP_ICMP6, echo, sizeof echo);
+    CHECK_EQ(b->got, 1);
+    CHECK_EQ(last6(b)[0], 129);
+    bed_free(b);
+}
+
 TEST(ipv6_neighbours_are_ours_and_no_others)
 {
     struct bed *b = bed_new(NULL);
