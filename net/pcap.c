@@ -8,11 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "kvm/host/log.h"
+#include "kvm/host/stream.h"
 #include "net/offload.h"
+
+enum {
+    PCAP_CATCH_UP_MS = 3000,
+};
 
 enum state {
     WRITING,
@@ -28,8 +34,9 @@ struct pcap {
     int fd;
     bool file; /* a regular one: whole records only, by taking back the last */
     enum state state;
-    off_t whole;     /* bytes of whole records */
-    uint64_t looked; /* for a viewer */
+    struct stream_out *behind; /* a file that may stall: its writer */
+    off_t whole;               /* bytes of whole records, as long as nothing is behind */
+    uint64_t looked;           /* for a viewer */
     uint64_t frames, missed;
     struct loop_fd out; /* watched while a record's rest is kept */
     size_t rest, at;    /* rest[at..] of the record that the FIFO took in part */
@@ -49,8 +56,21 @@ _Static_assert(sizeof(struct record_header) == PCAP_RECORD_HEADER, "file layout"
 
 static const struct file_header file_header = {0xa1b23c4d, 2, 4, 0, 0, 262144, 1};
 
+/* Gives the writer this much time at the end. */
+static void catch_up(struct pcap *p)
+{
+    struct timespec ms = {.tv_nsec = 1000000};
+    stream_out_notify_empty(p->behind);
+    for (unsigned i = 0; i < PCAP_CATCH_UP_MS && !stream_out_is_empty(p->behind); i++)
+        nanosleep(&ms, NULL);
+    if (!stream_out_is_empty(p->behind))
+        warn("%s: pcap %s: the disk does not take the last frames", p->name, p->path);
+}
+
 static void close_out(struct pcap *p, enum state state)
 {
+    stream_out_free(p->behind);
+    p->behind = NULL;
     loop_fd_remove(&p->out);
     if (p->fd >= 0)
         close(p->fd);
@@ -59,8 +79,24 @@ static void close_out(struct pcap *p, enum state state)
     p->state = state;
 }
 
+/* What a writer that failed has left: whole records up to here. */
+static off_t walk(const struct pcap *p)
+{
+    struct record_header head;
+    struct stat st;
+    off_t at = p->whole;
+    if (fstat(p->fd, &st) < 0)
+        return at;
+    while (pread(p->fd, &head, sizeof head, at) == sizeof head && head.captured <= PORT_FRAME_MAX &&
+           (off_t)(sizeof head + head.captured) <= st.st_size - at)
+        at += (off_t)(sizeof head + head.captured);
+    return at;
+}
+
 static void over(struct pcap *p, int error)
 {
+    if (p->behind)
+        p->whole = walk(p);
     if (p->file && ftruncate(p->fd, p->whole) < 0)
         warn("%s: pcap %s: its last record is cut short", p->name, p->path);
     warn("%s: pcap %s: %s (the capture ends here, the guest goes on)", p->name, p->path, strerror(error));
@@ -69,10 +105,38 @@ static void over(struct pcap *p, int error)
 
 static void on_room(void *arg, uint32_t events);
 
+static void on_error(void *arg, int error)
+{
+    over(arg, error);
+}
+
+static void fall_behind(struct pcap *p)
+{
+    static const struct stream_out_ops ops = {.error = on_error};
+    if (!(p->behind = stream_out_new(p->loop, p->fd, PCAP_BEHIND, &ops, p)))
+        over(p, errno);
+}
+
+static void put_behind(struct pcap *p, const struct iovec *iov, int n, size_t len)
+{
+    if (stream_out_room(p->behind) < len) {
+        p->missed++;
+        return;
+    }
+    for (int i = 0; i < n; i++)
+        stream_out_write(p->behind, iov[i].iov_base, iov[i].iov_len);
+    p->frames++;
+}
+
 /* All or, for a FIFO, as much as there is room for, with the rest kept. */
 static void put(struct pcap *p, const struct iovec *iov, int n, size_t len)
 {
     ssize_t done;
+    if (p->behind) {
+        put_behind(p, iov, n, len);
+        return;
+    }
+    uint64_t start = loop_now(p->loop);
     do
         done = writev(p->fd, iov, n);
     while (done < 0 && errno == EINTR);
@@ -91,6 +155,8 @@ static void put(struct pcap *p, const struct iovec *iov, int n, size_t len)
     }
     p->frames++;
     p->whole += (off_t)len;
+    if (p->file && loop_now(p->loop) - start >= PCAP_STALL)
+        fall_behind(p);
     if ((size_t)done == len)
         return;
     size_t skip = (size_t)done;
@@ -191,6 +257,23 @@ static void on_frame(struct port_watch *watch, const struct iovec *iov, int n, c
         record(p, out, offload_segment(&o, i, header, iov, n, out));
 }
 
+/* Somebody else answers for what is in it, at his leisure. */
+static bool may_hang(int fd)
+{
+    static const uint32_t types[] = {0x6969 /* NFS */,
+                                     0xff534d42 /* CIFS */,
+                                     0xfe534d42 /* SMB2 */,
+                                     0x65735546 /* FUSE */,
+                                     0x01021997 /* 9p */,
+                                     0x00c36400 /* Ceph */,
+                                     0x5346414f /* AFS */};
+    struct statfs fs;
+    for (size_t i = 0; fstatfs(fd, &fs) == 0 && i < sizeof types / sizeof *types; i++)
+        if ((uint32_t)fs.f_type == types[i])
+            return true;
+    return false;
+}
+
 struct pcap *pcap_new(struct loop *loop, const char *name, const char *path, char *err, size_t err_size)
 {
     struct pcap *p = calloc(1, sizeof *p);
@@ -206,12 +289,17 @@ struct pcap *pcap_new(struct loop *loop, const char *name, const char *path, cha
         if (has_viewer(p) || errno == ENXIO)
             return p;
     } else {
-        p->fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0644);
+        const int flags = O_CREAT | O_TRUNC | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+        p->fd = open(path, O_RDWR | flags, 0644);
+        if (p->fd < 0 && errno == EACCES) /* only walk() reads */
+            p->fd = open(path, O_WRONLY | flags, 0644);
     }
     if (p->fd >= 0 && fstat(p->fd, &st) == 0 &&
         write(p->fd, &file_header, sizeof file_header) == sizeof file_header) {
         p->file = S_ISREG(st.st_mode);
         p->whole = sizeof file_header;
+        if (p->file && may_hang(p->fd))
+            fall_behind(p);
         return p;
     }
     snprintf(err, err_size, "%s: pcap %s: %s (name a file that can be written, or a FIFO)", name, path,
@@ -232,8 +320,8 @@ void pcap_print(struct pcap *p, FILE *out)
 {
     static const char *const words[] = {
         [WRITING] = "", [WAITING] = ", nobody reads the FIFO", [OVER] = ", over"};
-    fprintf(out, "  pcap %s: %llu frames, %llu missed%s\n", p->path, (unsigned long long)p->frames,
-            (unsigned long long)p->missed, words[p->state]);
+    fprintf(out, "  pcap %s: %llu frames, %llu missed%s%s\n", p->path, (unsigned long long)p->frames,
+            (unsigned long long)p->missed, words[p->state], p->behind ? ", written by a thread" : "");
 }
 
 void pcap_free(struct pcap *p)
@@ -242,6 +330,8 @@ void pcap_free(struct pcap *p)
         return;
     if (p->port && p->port->watch == &p->watch)
         p->port->watch = NULL;
+    if (p->behind)
+        catch_up(p);
     close_out(p, OVER);
     free(p);
 }

@@ -5,8 +5,12 @@
  * checksum as bad that only was not there yet. Frames that were dropped or refused did not pass.
  *
  * Each frame is in the kernel's hands before it goes on (one write), so that a crash of the process, or its being killed, loses
- * nothing and the file ends with a whole record. That write goes to the page cache of a file; what may block is never asked:
+ * nothing and the file ends with a whole record. That write goes to the page cache of a file, and nobody waits for who is
+ * slow:
  *
+ *   - A disk that has once made a write wait for PCAP_STALL, and any file system that asks another machine or program, is written
+ *     by a thread (kvm/host/stream.h) out of PCAP_BEHIND bytes. What does not fit is missing, and counted; a process that is
+ *     killed then loses what the thread had not got to.
  *   - FILE may be a FIFO, with a viewer or without. Frames that nobody reads, or not fast enough, are missing from the capture,
  *     counted, and hold up nothing. A viewer may come late or again and gets a header first.
  *   - A disk that is full: the record that was begun is taken back, one warning, and the capture is over.
@@ -24,6 +28,10 @@ enum {
     PCAP_FILE_HEADER = 24,
     PCAP_RECORD_HEADER = 16,
 };
+enum {
+    PCAP_BEHIND = 4 << 20,
+};
+#define PCAP_STALL      UINT64_C(20000000)  /* ns */
 #define PCAP_LOOK_AGAIN UINT64_C(100000000) /* ns between two looks for a viewer, if there are frames */
 
 struct pcap;

@@ -8,6 +8,8 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -205,6 +207,87 @@ TEST(pcap_full_disk_ends_the_capture_alone)
     CHECK_EQ(contents(buf, sizeof buf), 24 + 16 + 60);
     say(&a, 1, 60);
     CHECK_EQ(contents(buf, sizeof buf), 24 + 16 + 60);
+    tear_down();
+}
+
+/* A disk that stalls: here a writev() that takes long by the clock, and then a write() that does not come back. */
+static uint64_t stall;
+static pthread_t loop_thread;
+static int gate[2] = {-1, -1}; /* write() waits for a byte of it */
+
+ssize_t writev(int fd, const struct iovec *iov, int n)
+{
+    now += stall;
+    return syscall(SYS_writev, fd, iov, n);
+}
+ssize_t write(int fd, const void *data, size_t n)
+{
+    char c;
+    if (gate[0] >= 0 && n > 16 && !pthread_equal(pthread_self(), loop_thread))
+        while (read(gate[0], &c, 1) < 0 && errno == EINTR)
+            ;
+    return syscall(SYS_write, fd, data, n);
+}
+
+TEST(pcap_disk_that_stalls_blocks_nobody)
+{
+    static uint8_t buf[8 << 20];
+    set_up(false);
+    loop_thread = pthread_self();
+    say(&a, 1, 60);
+    CHECK_EQ(pipe2(gate, O_CLOEXEC), 0);
+    stall = PCAP_STALL;
+    say(&a, 2, 60);
+    stall = 0;
+    for (unsigned i = 0; i < 200; i++) /* more than is kept: and each comes back */
+        say(&a, (uint8_t)(3 + i), 50000);
+    char text[256] = "";
+    FILE *f = fmemopen(text, sizeof text, "w");
+    pcap_print(pcap, f);
+    fclose(f);
+    unsigned kept = PCAP_BEHIND / 50016, frames, missed;
+    CHECK(strstr(text, "written by a thread") &&
+          sscanf(strstr(text, ": "), ": %u frames, %u missed", &frames, &missed) == 2);
+    CHECK_EQ(frames, 2 + kept);
+    CHECK_EQ(frames + missed, 202);
+    close(gate[1]); /* the disk is back */
+    pcap_free(pcap);
+    pcap = NULL;
+    CHECK_EQ(contents(buf, sizeof buf), 24 + 2 * 76 + kept * 50016);
+    for (unsigned i = 0; i < kept; i++)
+        CHECK(word(buf + 24 + 152 + i * 50016 + 8) == 50000 && buf[24 + 152 + i * 50016 + 16] == 3 + i);
+    close(gate[0]);
+    gate[0] = -1;
+    tear_down();
+}
+
+/* The same writer on a disk that gets full. */
+TEST(pcap_full_disk_behind_a_stall_leaves_whole_records)
+{
+    static uint8_t buf[4096];
+    struct rlimit was, limit;
+    set_up(false);
+    loop_thread = pthread_self();
+    stall = PCAP_STALL;
+    say(&a, 1, 60);
+    stall = 0;
+    getrlimit(RLIMIT_FSIZE, &was);
+    limit = was;
+    limit.rlim_cur = 24 + 3 * 76 + 30;
+    signal(SIGXFSZ, SIG_IGN);
+    CHECK(!setrlimit(RLIMIT_FSIZE, &limit));
+    for (unsigned i = 0; i < 5; i++)
+        say(&a, 2, 60);
+    char text[256] = "";
+    do { /* until the writer's word is here */
+        loop_step(loop);
+        FILE *f = fmemopen(text, sizeof text, "w");
+        pcap_print(pcap, f);
+        fclose(f);
+        sched_yield();
+    } while (!strstr(text, ", over"));
+    CHECK(!setrlimit(RLIMIT_FSIZE, &was));
+    CHECK_EQ(contents(buf, sizeof buf), 24 + 3 * 76);
     tear_down();
 }
 
