@@ -116,7 +116,7 @@ static int walk_file(const char *path, const struct stat *st, int type, struct F
     (void)st;
     (void)ftw;
     if (type == FTW_F && is_module_file(path))
-        index_add(walk_index, "", path, false);
+        index_add(walk_index, ".", path, false); /* a relative folder is one of the current one */
     return 0;
 }
 

@@ -7,6 +7,7 @@
 #include "guest/initramfs.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -71,6 +72,47 @@ TEST(initramfs_of_a_shell_command)
     CHECK(memmem(text, n, "/somewhere/else", 16));
     CHECK(memmem(text, n, "PATH=/x", 8));
     cpio_free(c);
+}
+
+TEST(initramfs_of_a_guest_with_the_hosts_root)
+{
+    size_t n;
+    struct cpio *c =
+        build(&(struct initramfs_spec){.argv = ARGV("sh", "-c", "exit 7"),
+                                       .cwd = "/somewhere/else",
+                                       .add = LIST("/etc/passwd:/etc/added", "/etc/passwd:/bin/x"),
+                                       .shares = LIST("tag7", "/", "ro", "tag8", "/some/where", ""),
+                                       .host_root = true});
+    CHECK(c);
+    CHECK(cpio_has(c, "/init"));
+    CHECK(!cpio_has(c, "/usr/bin/sh") && !cpio_has(c, "/usr/bin/busybox") && !cpio_has(c, "/somewhere"));
+    CHECK(cpio_has(c, SHARE_ADDED "/etc/added") && !cpio_has(c, "/etc/added"));
+    char real[PATH_MAX], name[PATH_MAX + 64]; /* a link of the host's is no folder in the layer above it */
+    CHECK(realpath("/bin", real));
+    snprintf(name, sizeof name, SHARE_ADDED "%s/x", real);
+    CHECK(cpio_has(c, name));
+    char *text = content(c, ".vmlet/command", &n);
+    struct command_head head;
+    CHECK(text && n > sizeof head);
+    memcpy(&head, text, sizeof head);
+    CHECK_EQ(head.shares, 2);
+    CHECK_EQ(head.argc, 3);
+    CHECK(memmem(text, n, "tag7", 5) && memmem(text, n, "/some/where", 12));
+    cpio_free(c);
+    /* no command: the shell that is named */
+    CHECK(c = build(&(struct initramfs_spec){.cwd = "/x", .host_root = true, .shell = "/opt/some-shell"}));
+    text = content(c, ".vmlet/command", &n);
+    CHECK(text && memmem(text, n, "/opt/some-shell", 16) && memmem(text, n, "/x", 3));
+    cpio_free(c);
+    /* another machine's program is known before boot all the same */
+    char file[] = "/tmp/vmlet-arm-XXXXXX";
+    int fd = mkstemp(file);
+    uint8_t elf[64] = {0x7f, 'E', 'L', 'F', 2, 1, 1, [16] = 2, [18] = 183, [20] = 1, [52] = 64};
+    CHECK(fd >= 0 && write(fd, elf, sizeof elf) == sizeof elf && !fchmod(fd, 0755));
+    CHECK(!build(&(struct initramfs_spec){.argv = ARGV(file), .cwd = "/", .host_root = true}));
+    CHECK_EQ(error.status, 126);
+    close(fd);
+    unlink(file);
 }
 
 TEST(initramfs_is_the_same_each_time)
