@@ -8,30 +8,9 @@
 #include "random.inc"
 #include "pci.inc"
 #include "irqs.inc"
-#define VIRTIO_RNG 0x10441af4
-#define DESC       0x600000
-#define AVAIL      0x601000
-#define USED       0x602000
-#define BUFFER     0x603000
-#define ENTRY_MASK 1
-#define ENABLE     0x80
-#define MASKALL    0x40
+#include "rng.inc"
     irqs_on
-    find VIRTIO_RNG
-    command (COMMAND_MEMORY | COMMAND_MASTER)
-    mov $0x11, %al           /* the table and the pending bits */
-    call find_capability
-    mov %edi, msix
-    mov 4(%edi), %eax
-    call bar_and_offset
-    mov %eax, table
-    mov 8(%edi), %eax
-    call bar_and_offset
-    mov %eax, pending
-    movzwl 2(%edi), %eax
-    and $0x7ff, %eax
-    inc %eax
-    mov %eax, entries
+    rng_find
     call start               /* EBX: notify address */
     step                     /* 1: a message for each buffer */
     mov table, %edi
@@ -172,105 +151,3 @@
     cmp %edx, hits(0x43)
     fail_if ne
     pass
-
-bar_and_offset:              /* EAX: of a capability; to an address */
-    mov %eax, %edx
-    and $7, %edx
-    and $~7, %eax
-    mov 0x10(%esi, %edx, 4), %edx
-    and $~15, %edx
-    add %edx, %eax
-    ret
-
-set_entry:                   /* entry 0 to vector EAX, unmasked */
-    movl $LAPIC, (%edi)
-    movl $0, 4(%edi)
-    mov %eax, 8(%edi)
-    movl $0, 12(%edi)
-    ret
-
-virtio_area:                 /* EAX: the address of the virtio structure of type AL; EDX: its capability */
-    mov %esi, %edx
-    add $0x33, %edx
-1:  movzbl 1(%edx), %edx
-    test %edx, %edx
-    jz failed
-    add %esi, %edx
-    cmpb $9, (%edx)
-    jne 1b
-    cmp %al, 3(%edx)
-    jne 1b
-    push %edx
-    movzbl 4(%edx), %eax
-    or 8(%edx), %eax
-    call bar_and_offset
-    pop %edx
-    ret
-
-start:                       /* the device up, queue 0 with vector 0; EBX: where to kick it. EDI stays */
-    mov $1, %al
-    call virtio_area
-    mov %eax, %ecx
-    movb $0, 20(%ecx)
-1:  cmpb $0, 20(%ecx)
-    jne 1b
-    movb $1, 20(%ecx)
-    movb $3, 20(%ecx)
-    movl $1, 8(%ecx)         /* feature 32: VERSION_1 */
-    movl $1, 12(%ecx)
-    movl $0, 8(%ecx)
-    movl $0, 12(%ecx)
-    movb $0xb, 20(%ecx)
-    movw $0, 22(%ecx)
-    movw $8, 24(%ecx)
-    movw $0, 26(%ecx)
-    movl $DESC, 32(%ecx)
-    movl $0, 36(%ecx)
-    movl $AVAIL, 40(%ecx)
-    movl $0, 44(%ecx)
-    movl $USED, 48(%ecx)
-    movl $0, 52(%ecx)
-    movl $0, AVAIL
-    movl $0, USED
-    movl $BUFFER, DESC
-    movl $0, DESC + 4
-    movl $16, DESC + 8
-    movl $2, DESC + 12       /* the device writes */
-    movw $1, 28(%ecx)
-    movb $0xf, 20(%ecx)
-    movzwl 30(%ecx), %ebx
-    mov $2, %al
-    call virtio_area
-    imul 16(%edx), %ebx
-    add %eax, %ebx
-    ret
-
-kick:                        /* one buffer, and until it is used. All registers stay */
-    push %eax
-    mov AVAIL + 2, %ax
-    movzwl %ax, %eax
-    and $7, %eax
-    movw $0, AVAIL + 4(, %eax, 2)
-    incw AVAIL + 2
-    movw $0, (%ebx)
-1:  mov AVAIL + 2, %ax
-    cmp USED + 2, %ax
-    jne 1b
-    pop %eax
-    ret
-
-wait_pending:                /* vector 0's bit; a device may be slower than its used ring */
-    mov pending, %eax
-1:  testl $1, (%eax)
-    jz 1b
-    ret
-
-    .data
-msix:
-    .long 0
-table:
-    .long 0
-pending:
-    .long 0
-entries:
-    .long 0
