@@ -22,6 +22,8 @@ void machine_note_kernel(struct machine *m, const struct payload *payload)
     m->kernel.archive = payload->archive != NULL;
     m->kernel.path = payload->kernel;
     snprintf(m->kernel.release, sizeof m->kernel.release, "%s", info->release);
+    const char *slash = strrchr(payload->kernel, '/');
+    m->kernel.name = *info->release ? m->kernel.release : slash ? slash + 1 : payload->kernel;
 }
 
 static bool ended_badly(const struct result *r)
@@ -68,8 +70,8 @@ static void last_seen(struct machine *m, char *buf, size_t size)
     vcpu_where(boot_cpu, where, sizeof where);
     naming_learn(m->symbols, boot_cpu);
     naming_line(m->symbols, where, named, sizeof named);
-    snprintf(buf, size, "; vCPU 0's last exit was %s%s%s", *exit ? exit : "none", *where ? ", it stood " : "",
-             named);
+    snprintf(buf, size, "; vCPU 0%s%s%s%s", *exit ? "'s last exit was " : " never left the guest", exit,
+             *where ? ", it stood " : "", named);
 }
 
 void machine_postmortem(struct machine *m)
@@ -96,12 +98,11 @@ void machine_postmortem(struct machine *m)
         snprintf(said, sizeof said, "never got to its init");
     }
     if (*missing) {
-        warn("the kernel %s %s%s; %s: it has %s", m->kernel.release, said, seen, kconfig_path(config),
-             missing);
+        warn("the kernel %s %s%s; %s: it has %s", m->kernel.name, said, seen, kconfig_path(config), missing);
         size_t n = strlen(r->detail);
         snprintf(r->detail + n, sizeof r->detail - n, "%sthe kernel has %s", n ? "; " : "", missing);
     } else if (silent) {
-        warn("the kernel %s %s%s; %s%s", m->kernel.release, said, seen, config ? kconfig_path(config) : "",
+        warn("the kernel %s %s%s; %s%s", m->kernel.name, said, seen, config ? kconfig_path(config) : "",
              config ? ": it has all that vmlet needs"
                     : "no config-RELEASE beside it says what it was built with");
     }

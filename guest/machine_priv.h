@@ -57,8 +57,8 @@ struct machine {
     struct verdict *verdict;
     struct network *network;
     struct {
-        bool is_linux, archive; /* with an initramfs of vmlet's */
-        const char *path;
+        bool is_linux, archive;  /* with an initramfs of vmlet's */
+        const char *path, *name; /* for people: the release, or the file's name */
         char release[128];
     } kernel;
     struct symbols *symbols; /* NULL without --symbols */

@@ -23,6 +23,7 @@ test_killed_by_signal() {
 test_command_not_found() {
     run vmlet run -k "$CLOUD" -- /no/such/command
     expect_status 127
+    expect_match err '/no/such/command: .*(No such file|not found)'
 }
 test_command_not_executable() {
     echo text >data
