@@ -209,7 +209,7 @@ int machine_run(const struct machine_options *o)
     if (o->timeout)
         loop_timer_set(&m->timeout, machine_deadline(m));
     loop_timer_after(&m->halt_check, m->halt_wait);
-    debug("%.2f ms from the start to the first vCPU", (double)(loop_now(m->loop) - m->began) / (double)MS);
+    debug("%.2f ms: the first vCPU starts", (double)(loop_now(m->loop) - m->began) / (double)MS);
     if (!vcpus_start(m->vcpus, err, sizeof err))
         die("%s", err);
 

@@ -85,9 +85,18 @@ static void on_watch(void *ctx, enum watch_event event, const char *line)
         machine_end(m, END_HALTED, 0, line);
 }
 
+/* For tests/bench: where the time goes. */
+static void mark(const struct machine *m, const char *what)
+{
+    debug("%.2f ms: %s", (double)(loop_now(m->loop) - m->began) / (double)MS, what);
+}
+
 static void on_output(void *ctx, bool is_stdout, const void *bytes, size_t n)
 {
     struct machine *m = ctx;
+    if (!m->heard)
+        mark(m, "the command's first output");
+    m->heard = true;
     if (is_stdout)
         verdict_output(m->verdict, bytes, n);
     else
@@ -161,6 +170,7 @@ static void on_window(void *ctx)
 static void on_status(void *ctx, const struct channel_status *st)
 {
     struct machine *m = ctx;
+    mark(m, "the command's status");
     if (st->text[0])
         warn("guest: %s", st->text);
     machine_end(m, st->reason == CHANNEL_SIGNALED ? END_SIGNALED : END_EXITED, (int)st->status, st->text);
@@ -170,6 +180,7 @@ static void on_hello(void *ctx)
 {
     struct machine *m = ctx;
     m->result.boot_ms = (loop_now(m->loop) - m->began) / MS;
+    mark(m, "the guest's init speaks");
 }
 
 static void on_escape(void *ctx)
@@ -332,6 +343,7 @@ int machine_finish(struct machine *m)
     const char *error = m->verdict ? verdict_report(m->verdict, &m->result, machine_patience(m)) : NULL;
     if (error)
         warn("%s", error);
+    mark(m, "the end");
     if (m->result.reason == END_SIGNAL)
         signal_die(m->result.status);
     return result_status(&m->result);

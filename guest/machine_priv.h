@@ -69,6 +69,7 @@ struct machine {
     struct loop_timer timeout, panic_grace, halt_check, flush_limit;
     uint64_t halt_wait;
     int signal;   /* the last that came */
+    bool heard;   /* of the command's output */
     bool drained; /* the guest's output is out */
 };
 

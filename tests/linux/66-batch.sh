@@ -27,6 +27,13 @@ test_repeat_of_a_command() { # 60 s
     expect_match out '^0 passed, 2 failed'
 }
 
+# A hundred in `make soak`.
+test_boots_in_a_row() { # 120 s
+    run vmlet run -k "$CLOUD" -n mode=none --timeout 120 --until-fail --repeat $((2 * ${TEST_SCALE:-1})) -- true
+    expect_status 0
+    expect_match out "^$((2 * ${TEST_SCALE:-1})) passed, 0 failed"
+}
+
 # The driver of the README: whatever its device does, neither a warning nor a panic nor a hang comes of it.
 test_probe_sweep_of_the_edu_driver() { # 300 s
     [ -n "${EDU_KO-}" ] || skip "no edu.ko could be built"
