@@ -384,6 +384,19 @@ TEST(V19_fs_broken_ring_needs_a_reset_and_gets_one)
     CHECK(wait_used(REQUEST, 1));
 }
 
+TEST(fs_state_of_a_mounted_share_is_refused)
+{
+    uint8_t state[16384];
+    struct device *dev = fs_new("dir=/tmp,tag=x", F_VERSION_1);
+    size_t n = device_save(dev, state, sizeof state);
+    CHECK(n && n <= sizeof state);
+    const char *why = device_load(dev, state, n);
+    CHECK(why && strstr(why, "open files"));
+    CHECK(reset());
+    n = device_save(dev, state, sizeof state);
+    CHECK(!device_load(dev, state, n));
+}
+
 TEST(V8_fs_head_made_available_twice)
 {
     fs_new("dir=/tmp,tag=x", F_VERSION_1);
