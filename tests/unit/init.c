@@ -507,6 +507,19 @@ TEST(init_damaged_command_file)
     CHECK(strstr(r->status.text, "damaged"));
 }
 
+/* Words of all lists are told apart; only process 1 mounts anything. */
+TEST(init_command_file_with_shares)
+{
+    static const char *const shares[] = {"tag", "/no/such/place", "ro", "other", "/", "", NULL};
+    static const char *const modules[] = {"?/no/such/module", "a=1", NULL};
+    struct command_file f = {
+        .argv = ARGV("sh", "-c", "exit 3"), .envp = some_env, .modules = modules, .shares = shares};
+    CHECK_EQ(run_end(run_start(&f, false)), 3);
+    struct run *r = run_start(&f, true); /* the NUL of the last word */
+    CHECK_EQ(run_end(r), 125);
+    CHECK(strstr(r->status.text, "damaged"));
+}
+
 TEST(init_bad_folder)
 {
     struct run *r = run_start(
