@@ -12,6 +12,8 @@ bool hold_take(struct hold *h, enum holder who)
     if (!h->by) {
         vcpus_pause(h->vcpus);
         h->since = loop_now(h->loop);
+        if (h->changed)
+            h->changed(h->ctx, true);
     }
     h->by |= who;
     return true;
@@ -26,6 +28,8 @@ bool hold_release(struct hold *h, enum holder who)
         return true;
     h->held_ns += loop_now(h->loop) - h->since;
     h->since = 0;
+    if (h->changed)
+        h->changed(h->ctx, false);
     vcpus_resume(h->vcpus);
     return true;
 }

@@ -203,6 +203,8 @@ int machine_run(const struct machine_options *o)
         warn("%s: this guest cannot be reached by `vmlet info` and the like", err);
     if (!network_plug(m->network, err, sizeof err))
         die("%s", err);
+    m->hold.changed = network_hold;
+    m->hold.ctx = m->network;
     if (o->gdb)
         m->debugger = debugger_start(
             &(struct debugger_config){m->loop, m->vm, m->vcpus, &m->memory, m, o->gdb, o->gdb_wait, wide});

@@ -15,6 +15,7 @@
 #include "net/pcap.h"
 #include "net/user.h"
 #include "virtio/net.h"
+#include "virtio/vhost.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -42,8 +43,6 @@ static const char *check(const struct net_options *o)
     const struct model *model = model_of(o);
     if (!net_backends[o->mode].open)
         return opts_say("--network %s: mode=%s is not in this build yet", o->text, net_mode_names[o->mode]);
-    if (o->vhost)
-        return opts_say("--network %s: vhost=on is not in this build yet (leave it out)", o->text);
     if (model && o->mq > 1 && !model->virtio)
         return opts_say("--network %s: mq=: %s has one queue (use model=virtio-net)", o->text, model->name);
     if (model && o->legacy && !model->virtio)
@@ -61,7 +60,7 @@ const char *network_check(const struct machine_options *o)
     for (unsigned i = 0; i < o->n_nets; i++) {
         const struct net_options *card = &o->nets[i];
         const char *error = check(card);
-        if (error)
+        if (error || (error = vhost_card_check(o, i)))
             return error;
         for (unsigned k = 0; k < i; k++)
             if (card->pcap && o->nets[k].pcap && !strcmp(card->pcap, o->nets[k].pcap))
@@ -136,9 +135,10 @@ static bool card_init(struct network *nw, unsigned i, const struct machine_optio
         }
     if (!card->backend->open(card, err, err_size))
         return false;
-    if (join_hub(card, err, err_size) &&
+    if (vhost_card_open(card, err, err_size) && join_hub(card, err, err_size) &&
         (!card->o->pcap || (card->pcap = pcap_new(nw->net->loop, card->id, card->o->pcap, err, err_size))))
         return true;
+    vhost_card_close(card);
     card->backend->close(card);
     return false;
 }
@@ -203,9 +203,10 @@ bool network_build(struct network *nw, struct board *board, char *err, size_t er
 
 bool network_plug(struct network *nw, char *err, size_t err_size)
 {
-    (void)err, (void)err_size;
     for (unsigned i = 0; i < nw->n; i++) {
         struct card *card = &nw->cards[i];
+        if (!vhost_card_plug(card, err, err_size))
+            return false;
         card->port = card->model->port(card->dev);
         port_guard(card->port, enter, leave, card->dev);
         if (card->socket)
@@ -226,6 +227,7 @@ void network_stop(struct network *nw)
         if (card->port)
             port_disconnect(card->port);
         pcap_free(card->pcap);
+        vhost_card_close(card);
         card->backend->close(card);
     }
     for (unsigned i = 0; i < nw->n_hubs; i++)
@@ -250,8 +252,11 @@ static void print_card(struct card *card, FILE *out)
     const uint8_t *m = card->mac;
     fprintf(out, "%s: %s, %02x:%02x:%02x:%02x:%02x:%02x, mode=%s%s\n", card->id, card->model->name, m[0],
             m[1], m[2], m[3], m[4], m[5], net_mode_names[card->o->mode], card->down ? ", link down" : "");
-    print_port("sent", card->port, out);
-    if (card->socket)
+    if (card->vhosted)
+        vhost_print(card->vhost, out);
+    else
+        print_port("sent", card->port, out);
+    if (card->socket && !card->vhosted)
         print_port("received", card->socket, out);
     if (card->hub)
         fprintf(out, "  hub %s\n", card->o->hub);
@@ -267,6 +272,14 @@ void network_print(struct network *nw, FILE *out)
         print_card(&nw->cards[i], out);
     for (unsigned i = 0; i < nw->n_hubs; i++)
         hub_print(nw->hubs[i], out);
+}
+
+void network_hold(void *network, bool held)
+{
+    struct network *nw = network;
+    for (unsigned i = 0; i < nw->n; i++)
+        if (nw->cards[i].vhosted)
+            virtio_net_hold(nw->cards[i].dev, held);
 }
 
 static struct card *find(struct network *nw, const char *id)

@@ -10,6 +10,7 @@
 #include "net/port.h"
 
 struct card;
+struct machine_options;
 struct device;
 struct device_class;
 
@@ -47,10 +48,19 @@ struct card {
         struct stream *stream;
         struct user *user;
     };
+    struct vhost *vhost; /* NULL: without; the card's once it is plugged in */
+    bool vhosted;
     struct hub *hub;
     struct port *socket; /* where its cable ends: the backend's port or the hub's; NULL: nowhere */
     struct pcap *pcap;
 };
+
+/* ---- guest/vhost_card.c: vhost=1 ---- */
+/* NULL, or a sentence: what else is said of the card that does not go with it. */
+const char *vhost_card_check(const struct machine_options *o, unsigned index);
+bool vhost_card_open(struct card *card, char *err, size_t err_size); /* the tap is open */
+bool vhost_card_plug(struct card *card, char *err, size_t err_size);
+void vhost_card_close(struct card *card);
 
 struct network {
     struct net *net;

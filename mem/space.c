@@ -197,6 +197,40 @@ static void tell_new(struct space *s, const struct view *old, const struct view 
     }
 }
 
+/* What is told while the old view is still the published one, and what after the new one is; to the space's own listeners. */
+static bool tell_before(struct space *s, const struct view *old, const struct view *new)
+{
+    listeners_running = true;
+    for (EACH(l, s))
+        TELL(l, begin);
+    bool fds_gone = tell_hooks_gone(s, old, new);
+    tell_gone(s, old, new);
+    listeners_running = false;
+    return fds_gone;
+}
+
+static void tell_after(struct space *s, const struct view *old, const struct view *new)
+{
+    listeners_running = true;
+    tell_new(s, old, new);
+    tell_hooks_new(s, old, new);
+    for (EACH(l, s))
+        TELL(l, commit);
+    listeners_running = false;
+}
+
+/* Bus masters that see this space and have listeners of their own (vhost). */
+static struct space *listening(struct space *f)
+{
+    while (f && !(f->master && f->first_listener))
+        f = f->next_follower;
+    return f;
+}
+#define EACH_LISTENING(f, s)                                                                                 \
+    struct space *f = listening((s)->followers);                                                             \
+    f;                                                                                                       \
+    f = listening(f->next_follower)
+
 static void update(struct space *s)
 {
     const struct view *old = current(s);
@@ -209,17 +243,13 @@ static void update(struct space *s)
     }
     s->changed = false;
     new->slot = old->slot;
-    listeners_running = true;
-    for (EACH(l, s))
-        TELL(l, begin);
-    bool fds_gone = tell_hooks_gone(s, old, new);
-    tell_gone(s, old, new);
+    bool fds_gone = tell_before(s, old, new);
+    for (EACH_LISTENING(f, s))
+        tell_before(f, old, new);
     publish(s, new);
-    tell_new(s, old, new);
-    tell_hooks_new(s, old, new);
-    for (EACH(l, s))
-        TELL(l, commit);
-    listeners_running = false;
+    tell_after(s, old, new);
+    for (EACH_LISTENING(f, s))
+        tell_after(f, old, new);
     retire(old);
     if (fds_gone)
         epoch_wait(); /* their owners may close them now: no write to them is under way */
@@ -278,8 +308,13 @@ void space_init_bus_master(struct space *s, struct space *memory, const char *na
 void space_set_master(struct space *s, bool on)
 {
     topology_take();
+    const struct view *old = current(s), *new = on ? current(s->memory) : &empty_view;
+    if (old != new)
+        tell_before(s, old, new);
     s->master = on;
-    atomic_store_explicit(&s->view, on ? current(s->memory) : &empty_view, memory_order_seq_cst);
+    atomic_store_explicit(&s->view, new, memory_order_seq_cst);
+    if (old != new)
+        tell_after(s, old, new);
     topology_drop();
 }
 
@@ -318,7 +353,6 @@ struct space *space_first(void)
 
 void listener_register(struct space *s, struct listener *l)
 {
-    assert(s->root); /* bus-master spaces have no listeners of their own: listen to the memory space */
     topology_take();
     const struct view *v = current(s);
     l->space = s;

@@ -242,6 +242,11 @@ bool tap_has_vnet_header(const struct tap *t)
     return t->vnet;
 }
 
+bool tap_has_uso(const struct tap *t)
+{
+    return t->uso;
+}
+
 void tap_hand_over(struct tap *t, bool given)
 {
     t->given = given;

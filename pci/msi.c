@@ -172,6 +172,12 @@ static void msix_update(struct pci_device *pci, unsigned vec)
     pci->msix_pending[vec / 32] &= ~(1u << vec % 32);
 }
 
+static void vectors_changed(struct pci_device *pci)
+{
+    if (pci->vectors_hook)
+        pci->vectors_hook(pci);
+}
+
 /* The BAR: entries of 16 bytes, and in its second half the pending bits. Dwords and quadwords, naturally aligned
  * (6.8.2.1); the bus gives others all ones, and so do the holes here. */
 static uint64_t msix_half(const struct pci_device *pci)
@@ -220,8 +226,10 @@ static void msix_write(void *opaque, uint64_t offset, uint64_t value, unsigned s
                      : (offset + i) % 16 == 0  ? v & ~3u
                                                : v;
     }
-    if (msix_dword(pci, offset))
+    if (msix_dword(pci, offset)) {
         msix_update(pci, (unsigned)(offset / 16));
+        vectors_changed(pci);
+    }
 }
 
 static const struct region_ops msix_ops = {msix_read, msix_write, 4 | 8, 0};
@@ -233,9 +241,22 @@ void pci_msi_written(struct pci_device *pci, unsigned reg, unsigned size)
     (void)size; /* an access stays inside a dword, and so does each field */
     if (pci->msi && reg >= pci->msi && reg < pci->msi + (unsigned)PCI_MSI_SIZE)
         msi_update(pci);
-    if (pci->msix && reg >= pci->msix && reg < pci->msix + 4u)
+    if (pci->msix && reg >= pci->msix && reg < pci->msix + 4u) {
         for (unsigned vec = 0; vec < pci->n_msix; vec++)
             msix_update(pci, vec);
+        vectors_changed(pci);
+    }
+}
+
+int pci_vector_fd(struct pci_device *pci, unsigned vec)
+{
+    if (vec >= pci->n_msix || !msix_live(pci, vec) || !pci_is_master(pci) || watched(pci))
+        return -1;
+    struct irqs *irqs = pci->dev.board->irqs;
+    if (!irq_route_set(irqs, pci->routes[vec], message_address(pci, vec), message_data(pci, vec)))
+        return -1;
+    int fd = irq_route_fd(irqs, pci->routes[vec]);
+    return fd < 0 ? -1 : fd;
 }
 
 static void intx_raise(struct pci_device *pci)

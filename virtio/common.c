@@ -144,6 +144,8 @@ static void queue_vector_write(struct device *dev, unsigned index, uint64_t valu
     (void)index;
     if (q)
         q->vector = virtio_vector(v, value);
+    if (q && v->pci.vectors_hook)
+        v->pci.vectors_hook(&v->pci);
     virtio_load_selected(v);
 }
 

@@ -227,6 +227,8 @@ static void net_queue_ready(struct virtio_device *v, struct virtq *q)
     struct virtio_net *n = (struct virtio_net *)v;
     if (q == net_control_queue(n)) {
         net_control(n, q);
+    } else if (n->vhost) {
+        vhost_update(n->vhost);
     } else if (q->index & 1) {
         net_transmit(n, q, q->index / 2);
     } else if (n->starved == q->index + 1 && virtq_ready(q)) {
@@ -272,6 +274,8 @@ static void net_driver_ok(struct virtio_device *v)
     struct virtio_net *n = (struct virtio_net *)v;
     n->offloads = v->accepted;
     net_accept(n);
+    if (n->vhost)
+        vhost_driver_ok(n->vhost);
 }
 
 static bool net_reset(struct virtio_device *v)
@@ -280,8 +284,7 @@ static bool net_reset(struct virtio_device *v)
     n->offloads = 0;
     net_accept(n);
     net_filter_reset(n);
-    memset(n->flows, 0, sizeof n->flows);
-    n->pairs = 1;
+    net_set_pairs(n, 1);
     n->to_flush = 0;
     n->tx_waits = 0;
     n->starved = 0;
@@ -335,6 +338,7 @@ static const char *virtio_net_init(struct device *dev, struct board *board)
 
 static void net_fini(struct device *dev)
 {
+    (void)!virtio_net_set_vhost(dev, NULL);
     port_free(&((struct virtio_net *)dev)->port);
     virtio_class_fini(dev);
 }
@@ -349,6 +353,8 @@ static const char *net_loaded(struct device *dev)
         n->filter.n_multi > NET_MAC_TABLE)
         return "virtio-net: a count beyond its table";
     net_accept(n);
+    if (n->vhost)
+        vhost_set_pairs(n->vhost, n->pairs);
     return NULL;
 }
 
@@ -364,7 +370,40 @@ void virtio_net_set_link(struct device *dev, bool up)
     n->status = up ? VIRTIO_NET_S_LINK_UP : 0;
     if (up && virtio_has(&n->v, VIRTIO_NET_F_GUEST_ANNOUNCE))
         n->status |= VIRTIO_NET_S_ANNOUNCE;
+    if (n->vhost)
+        vhost_set_link(n->vhost, up);
     virtio_config_changed(&n->v);
+    lock_drop(&dev->lock);
+}
+
+static void net_vectors(struct pci_device *pci)
+{
+    vhost_vectors(((struct virtio_net *)pci)->vhost);
+}
+
+bool virtio_net_set_vhost(struct device *dev, struct vhost *vhost)
+{
+    struct virtio_net *n = (struct virtio_net *)dev;
+    if (!vhost) { /* at the end */
+        vhost_free(n->vhost);
+        n->vhost = NULL;
+        n->v.pci.vectors_hook = NULL;
+        return true;
+    }
+    n->vhost = vhost;
+    n->v.offered = vhost_features(vhost, n->v.offered);
+    if (!vhost_knows_uso(vhost)) /* nobody else is there to do it */
+        n->v.offered &= ~(BIT(GUEST_USO4) | BIT(GUEST_USO6) | BIT(HOST_USO));
+    n->v.pci.vectors_hook = net_vectors;
+    return vhost_plug(vhost, &n->v);
+}
+
+void virtio_net_hold(struct device *dev, bool held)
+{
+    struct virtio_net *n = (struct virtio_net *)dev;
+    lock_take(&dev->lock);
+    if (n->vhost)
+        vhost_set_held(n->vhost, held);
     lock_drop(&dev->lock);
 }
 

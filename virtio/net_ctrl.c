@@ -85,7 +85,10 @@ void net_accept(struct virtio_net *n)
     for (size_t i = 0; i < sizeof bits / sizeof *bits; i++)
         if ((n->offloads & bits[i].features) == bits[i].features)
             accepts |= bits[i].port;
-    port_accept(&n->port, (uint8_t)(accepts & PORT_ACCEPT_CSUM ? accepts : 0));
+    accepts = accepts & PORT_ACCEPT_CSUM ? accepts : 0;
+    port_accept(&n->port, (uint8_t)accepts);
+    if (n->vhost)
+        vhost_offload(n->vhost, (uint8_t)accepts);
 }
 
 /* ---- commands: false is VIRTIO_NET_ERR. c: the whole command, two bytes of header included. */
@@ -163,6 +166,14 @@ static bool announced(struct virtio_net *n, const struct virtq_chain *c, unsigne
     return true;
 }
 
+void net_set_pairs(struct virtio_net *n, uint16_t pairs)
+{
+    n->pairs = pairs;
+    memset(n->flows, 0, sizeof n->flows);
+    if (n->vhost)
+        vhost_set_pairs(n->vhost, pairs);
+}
+
 static bool pairs_set(struct virtio_net *n, const struct virtq_chain *c, unsigned number)
 {
     uint16_t pairs;
@@ -170,8 +181,7 @@ static bool pairs_set(struct virtio_net *n, const struct virtq_chain *c, unsigne
     if (c->out_len != HEADER + sizeof pairs ||
         virtq_copy_out(c, HEADER, &pairs, sizeof pairs) != sizeof pairs || pairs == 0 || pairs > n->max_pairs)
         return false;
-    n->pairs = pairs;
-    memset(n->flows, 0, sizeof n->flows);
+    net_set_pairs(n, pairs);
     return true;
 }
 

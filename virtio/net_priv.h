@@ -8,6 +8,7 @@
 #include "net/ether.h"
 #include "net/port.h"
 #include "virtio/net.h"
+#include "virtio/vhost.h"
 #include "virtio/pci.h"
 
 enum {
@@ -70,6 +71,7 @@ enum net_drop {
 struct virtio_net {
     struct virtio_device v; /* first */
     struct port port;
+    struct vhost *vhost; /* NULL: frames go through the port */
     const char *mac_text;
     uint32_t pairs_max;
 
@@ -99,6 +101,7 @@ void net_filter_reset(struct virtio_net *n);
 /* Whether the driver wants the frame; counts what it does not. */
 bool net_wanted(struct virtio_net *n, const struct iovec *iov, int n_iov);
 void net_control(struct virtio_net *n, struct virtq *q);
+void net_set_pairs(struct virtio_net *n, uint16_t pairs);
 /* Tells the port what frames may still need, from n->offloads. */
 void net_accept(struct virtio_net *n);
 

@@ -63,6 +63,17 @@ void virtio_flush(struct virtio_device *v, struct virtq *q)
         interrupt(v, q->vector, VIRTIO_ISR_QUEUE);
 }
 
+void virtio_interrupt(struct virtio_device *v, struct virtq *q)
+{
+    if (virtio_is_live(v))
+        interrupt(v, q->vector, VIRTIO_ISR_QUEUE);
+}
+
+void virtio_hand_over(struct virtio_device *v, struct virtq *q)
+{
+    loop_fd_remove(&v->queues[q->index].kick);
+}
+
 void virtio_config_changed(struct virtio_device *v)
 {
     v->generation++;

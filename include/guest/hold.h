@@ -25,6 +25,9 @@ struct hold {
     struct vcpus *vcpus;
     unsigned by;             /* enum holder */
     uint64_t held_ns, since; /* loop's clock; since 0: not held */
+    /* For what works on guest memory without a vCPU: after the last one stopped, before the first goes on. NULL: nothing. */
+    void (*changed)(void *ctx, bool held);
+    void *ctx;
 };
 
 /* false: it was already so. When the first one takes, no vCPU runs any more on return. */

@@ -41,6 +41,9 @@ bool network_plug(struct network *nw, char *err, size_t err_size) __attribute__(
 /* NULL is fine; so is a second time. */
 void network_stop(struct network *nw);
 
+/* For struct hold: cards that the host's kernel serves stand still with the guest. */
+void network_hold(void *network, bool held);
+
 /* `info NAME net` */
 void network_print(struct network *nw, FILE *out);
 /* `link NAME net0 up|down`: the cable itself; the card's driver is told. NULL or a sentence. */

@@ -7,7 +7,9 @@
  * (mem/epoch.h).
  *
  * A bus-master space is what a PCI device sees of memory. It is not rendered: it publishes the memory space's
- * view while its master switch is on, and the empty view while it is off. It starts off.
+ * view while its master switch is on, and the empty view while it is off. It starts off. It can have listeners of its own
+ * (virtio/vhost.h): the switch tells them that everything is gone, or has come, and while it is on they hear of each change
+ * of the memory space, after that space's own listeners.
  *
  * Commit: each space that was changed is rendered once; the old and the new view are walked side by side, and
  * each listener of the space is told, in priority order (deletions in reverse order):
@@ -112,7 +114,7 @@ void space_init(struct space *s, struct region *root, const char *name);
 void space_init_bus_master(struct space *s, struct space *memory, const char *name);
 void space_free(struct space *s); /* no readers any more; for tests and the end */
 
-/* COMMAND.MASTER. Takes the topology lock; not from device code. */
+/* COMMAND.MASTER. Takes the topology lock, tells the listeners; not from device code. */
 void space_set_master(struct space *s, bool on);
 
 /* Tells the listener all that stands: begin, [log_global_start], region_add (log_start), eventfd_add,

@@ -62,5 +62,6 @@ bool tap_queue_attach(struct tap *t, unsigned queue, bool attached) __attribute_
 /* PORT_ACCEPT_ bits; 0 or -errno. */
 int tap_offload(struct tap *t, uint8_t accepts);
 bool tap_has_vnet_header(const struct tap *t);
+bool tap_has_uso(const struct tap *t); /* UDP segmentation, both ways: Linux 6.2 */
 
 #endif

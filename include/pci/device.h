@@ -85,6 +85,9 @@ struct pci_device {
      * written. Lock held. NULL: none. */
     void (*read_hook)(struct pci_device *pci, unsigned reg, unsigned size);
     void (*written_hook)(struct pci_device *pci, unsigned reg, unsigned size);
+    /* For who has vectors signalled by others (pci_vector_fd()): the guest wrote to the MSI-X table or turned it on or
+     * off. Lock held. NULL: none. */
+    void (*vectors_hook)(struct pci_device *pci);
     uint8_t config[PCI_CONFIG_SIZE_EXPRESS];
     uint8_t writable[PCI_CONFIG_SIZE_EXPRESS];
     uint8_t w1c[PCI_CONFIG_SIZE_EXPRESS];
@@ -107,6 +110,10 @@ unsigned pci_capability(struct pci_device *pci, uint8_t id, unsigned size);
  * Messages are memory writes: with bus mastering off they are dropped, and counted. */
 void pci_raise(struct pci_device *pci, unsigned vec); /* (lock) */
 void pci_lower(struct pci_device *pci);               /* (lock) */
+/* An eventfd that sends MSI-X vector vec without us, for vhost and the like (lock); -1: it is to be raised by
+ * pci_raise(), because it is masked, or there is none, or MSI-X is off, or bus mastering, or somebody watches the
+ * device. Changes with each of these: vectors_hook. */
+int pci_vector_fd(struct pci_device *pci, unsigned vec);
 /* For fault injection (lock). An interrupt without a cause: one message, or the line up until `on` is false. And one as it
  * would have gone, without a watcher's say. */
 void pci_spurious(struct pci_device *pci, bool on);

@@ -18,6 +18,9 @@
  * into a table mean all of that kind. Several queue pairs (queues=): received frames follow the pair on which the flow was
  * last sent.
  *
+ * With vhost (virtio/vhost.h) the frames of the data queues pass the port by, between guest memory and a tap; filters are then
+ * the driver's own affair, as 5.1.6.5.1 allows ("unwanted packets could still arrive").
+ *
  * Lock: the device's; all but set-up on the loop. Source: virtio 1.2, 5.1.
  */
 #ifndef VIRTIO_NET_H
@@ -28,6 +31,7 @@
 struct device;
 struct device_class;
 struct port;
+struct vhost;
 
 #define VIRTIO_NET_PATIENCE UINT64_C(100000000) /* ns */
 
@@ -36,5 +40,10 @@ extern const struct device_class virtio_net_class;
 struct port *virtio_net_port(struct device *dev);
 /* The cable is in or out: the driver is told, and asked to announce its addresses. Loop thread, no lock held. */
 void virtio_net_set_link(struct device *dev, bool up);
+/* Set-up, after the card is made: its data queues are vhost's, and vhost is the card's. false: the host refused, and it is said.
+ * NULL: at the end, before the tap is closed. */
+bool virtio_net_set_vhost(struct device *dev, struct vhost *vhost) __attribute__((warn_unused_result));
+/* The guest is held (paused), or goes on. Loop thread, no lock held. */
+void virtio_net_hold(struct device *dev, bool held);
 
 #endif
