@@ -9,6 +9,7 @@
     ENTRY(pci_testdev) /* PCI 1b36:0005 */                                                                   \
     ENTRY(pc_testdev)  /* ports 0xe0-0xeb, 0x2000-0x2017, memory 0xff000000 */                               \
     ENTRY(blk)         /* PCI 1af4:1042 */                                                                   \
+    ENTRY(vconsole)    /* PCI 1af4:1043 */                                                                   \
     ENTRY(rng)         /* PCI 1af4:1044 */                                                                   \
     ENTRY(fs)          /* PCI 1af4:105a */                                                                   \
     ENTRY(exit)        /* port 0xf8 */                                                                       \

@@ -13,6 +13,7 @@
 #include "kvm/host/patient.h"
 #include "kvm/host/stream.h"
 #include "kvm/host/term.h"
+#include "virtio/console.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -44,11 +45,13 @@ struct console {
     struct console_config config;
     struct serial_backend com1, com2;
     struct channel *channel; /* NULL without a command */
-    struct watch watch;
+    struct watch watch, hvc_watch;
     struct sink sinks[SINKS];
     struct sink *log; /* where COM1 goes; NULL: nowhere */
+    struct sink *hvc; /* where hvc's output goes; NULL: nowhere */
 
     struct stream_in *in; /* NULL: stdin is not for the guest */
+    bool has_stdin;
     uint8_t input[INPUT_BYTES];
     size_t input_len;
     bool input_ended;
@@ -66,12 +69,21 @@ struct console {
 
 /* ---- output */
 
+/* Any lock may be held. */
+static void wake(void *arg)
+{
+    loop_task_post(&((struct console *)arg)->check);
+}
+
 static bool idle(struct console *c)
 {
     if (!serial_tx_idle(c->config.com1) || !serial_tx_idle(c->config.com2))
         return false;
     if (c->channel && !channel_drained(c->channel))
         return false;
+    for (struct device *dev = c->config.board ? c->config.board->devices : NULL; dev; dev = dev->next)
+        if (dev->class == &vconsole_class && !virtio_console_drained(dev, wake, c))
+            return false;
     for (int i = 0; i < SINKS; i++)
         if (c->sinks[i].stream && !stream_out_is_empty(c->sinks[i].stream))
             return false;
@@ -111,12 +123,14 @@ static void sink_room(void *arg)
     }
     if (c->log == s)
         serial_tx_ready(c->config.com1);
+    if (c->hvc == s)
+        virtio_console_tx_ready(c->config.hvc, 0);
     loop_task_post(&c->check);
 }
 
 static void sink_empty(void *arg)
 {
-    loop_task_post(&((struct sink *)arg)->console->check);
+    wake(((struct sink *)arg)->console);
 }
 
 static void sink_error(void *arg, int error)
@@ -155,6 +169,15 @@ static size_t com1_write(struct serial_backend *b, const uint8_t *data, size_t l
     return n;
 }
 
+/* The device's lock is held. */
+static size_t hvc_write(void *ctx, const void *data, size_t len)
+{
+    struct console *c = ctx;
+    size_t n = c->hvc ? sink_write(c->hvc, data, len) : len;
+    watch_feed(&c->hvc_watch, data, n);
+    return n;
+}
+
 static size_t com2_write(struct serial_backend *b, const uint8_t *data, size_t len)
 {
     struct console *c = CONSOLE_OF(b, com2);
@@ -186,6 +209,8 @@ static void input_push(struct console *c)
     size_t n = 0;
     if (c->channel)
         n = channel_stdin(c->channel, c->input, c->input_len);
+    else if (c->config.hvc)
+        n = virtio_console_rx(c->config.hvc, 0, c->input, c->input_len);
     else if (c->com1_open)
         n = serial_rx(c->config.com1, c->input, c->input_len);
     c->input_len -= n;
@@ -236,6 +261,17 @@ static void input_resume(struct console *c)
 static void com1_rx_ready(struct serial_backend *b)
 {
     input_resume(CONSOLE_OF(b, com1));
+}
+
+static void hvc_rx_ready(void *ctx)
+{
+    input_resume(ctx);
+}
+
+static bool hvc_drained(void *ctx)
+{
+    (void)ctx; /* what it took is in a sink */
+    return true;
 }
 
 static void com1_lines(struct serial_backend *b, bool dtr, bool rts, bool brk)
@@ -298,6 +334,8 @@ static void on_status(void *ctx, const struct channel_status *status)
 static const struct serial_backend_ops com1_ops = {
     .write = com1_write, .rx_ready = com1_rx_ready, .lines = com1_lines};
 static const struct serial_backend_ops com2_ops = {.write = com2_write, .rx_ready = com2_rx_ready};
+static const struct console_end_ops hvc_ops = {
+    .write = hvc_write, .rx_ready = hvc_rx_ready, .drained = hvc_drained};
 static const struct channel_ops channel_ops = {
     .output = on_output,
     .hello = on_hello,
@@ -311,7 +349,7 @@ static bool open_log(struct console *c, char *err, size_t err_size)
 {
     const char *to = c->config.kernel_log;
     if (!to)
-        to = c->config.command ? "stderr" : c->config.serial ? "stdout" : "none";
+        to = c->config.command ? "stderr" : c->config.interactive ? "stdout" : "none";
     if (!strcmp(to, "none"))
         return true;
     int i = !strcmp(to, "stdout") ? SINK_OUT : !strcmp(to, "stderr") ? SINK_ERR : SINK_FILE;
@@ -342,6 +380,13 @@ struct console *console_new(const struct console_config *config, char *err, size
     serial_attach(config->com1, &c->com1);
     if (!open_log(c, err, err_size))
         return NULL;
+    if (config->hvc) {
+        c->hvc_watch = c->watch;
+        c->hvc = config->command ? c->log : &c->sinks[SINK_OUT];
+        if (c->hvc == &c->sinks[SINK_OUT] && !sink_open(c, SINK_OUT, STDOUT_FILENO, "standard output"))
+            return NULL;
+        virtio_console_attach(config->hvc, &hvc_ops, c);
+    }
     if (config->command) {
         c->channel = channel_new(&channel_ops, c);
         if (!c->channel || !sink_open(c, SINK_OUT, STDOUT_FILENO, "standard output") ||
@@ -349,7 +394,13 @@ struct console *console_new(const struct console_config *config, char *err, size
             return NULL;
         serial_attach(config->com2, &c->com2);
     }
-    if (config->command || config->serial) {
+    if (config->command || config->interactive) {
+        c->has_stdin = stream_claim_stdin();
+        if (!c->has_stdin) {
+            snprintf(err, err_size,
+                     "standard input: a port of virtio-console reads it already (use --console none)");
+            return NULL;
+        }
         c->in = stream_in_new(config->loop, STDIN_FILENO, INPUT_BYTES, input_ready, c);
         if (!c->in)
             return NULL;
@@ -357,14 +408,19 @@ struct console *console_new(const struct console_config *config, char *err, size
             term_raw(STDIN_FILENO);
         stream_in_start(c->in);
     }
+    console_window_changed(c);
     return c;
 }
 
 void console_window_changed(struct console *c)
 {
     uint16_t columns, rows;
-    if (c->channel && c->config.terminal && term_size(STDIN_FILENO, &columns, &rows))
+    if (!c->config.terminal || !term_size(STDIN_FILENO, &columns, &rows))
+        return;
+    if (c->channel)
         channel_winsize(c->channel, rows, columns, 0, 0);
+    else if (c->config.hvc)
+        virtio_console_set_size(c->config.hvc, columns, rows);
 }
 
 void console_drain(struct console *c, void (*done)(void *ctx))
@@ -382,7 +438,12 @@ void console_free(struct console *c)
 {
     term_restore();
     loop_task_cancel(&c->check);
+    for (struct device *dev = c->config.board ? c->config.board->devices : NULL; dev; dev = dev->next)
+        if (dev->class == &vconsole_class)
+            virtio_console_close(dev);
     stream_in_free(c->in);
+    if (c->has_stdin)
+        stream_release_stdin();
     for (int i = 0; i < SINKS; i++)
         stream_out_free(c->sinks[i].stream);
     if (c->sinks[SINK_FILE].stream && close(c->sinks[SINK_FILE].fd) < 0)

@@ -6,11 +6,12 @@
 static const struct {
     const char *class, *modules[4];
 } table[] = {
-    {"virtio-rng", {"virtio_pci", "virtio_rng"}},
-    {"virtio-blk", {"virtio_pci", "virtio_blk"}},
-    {"virtio-net", {"virtio_pci", "virtio_net"}},
-    {"virtio-fs",  {"virtio_pci", "virtiofs"}  },
-    {"e1000",      {"e1000"}                   },
+    {"virtio-rng",     {"virtio_pci", "virtio_rng"}    },
+    {"virtio-blk",     {"virtio_pci", "virtio_blk"}    },
+    {"virtio-console", {"virtio_pci", "virtio_console"}},
+    {"virtio-net",     {"virtio_pci", "virtio_net"}    },
+    {"virtio-fs",      {"virtio_pci", "virtiofs"}      },
+    {"e1000",          {"e1000"}                       },
 };
 
 void drivers_add_module(struct drivers *d, const char *module)

@@ -10,6 +10,7 @@
 #include "guest/debugger.h"
 #include "guest/network.h"
 #include "guest/payload.h"
+#include "guest/requested.h"
 #include "guest/seeing.h"
 #include "guest/verdict.h"
 #include "kvm/host/log.h"
@@ -183,7 +184,9 @@ int machine_run(const struct machine_options *o)
         .com1 = m->serial[0],
         .com2 = m->serial[1],
         .command = o->command != NULL,
-        .serial = o->console == CONSOLE_SERIAL,
+        .board = &m->board,
+        .hvc = o->console == CONSOLE_VIRTIO ? device_find(&m->board, REQUESTED_HVC) : NULL,
+        .interactive = o->console != CONSOLE_NONE,
         .terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO),
         .kernel_log = o->kernel_log,
         .patience = machine_patience(m),

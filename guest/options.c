@@ -29,7 +29,7 @@
 static const struct opt_word consoles[] = {
     {"serial", CONSOLE_SERIAL, NULL},
     {"none",    CONSOLE_NONE, NULL},
-    {"virtio",   0, LATER " (use serial)"},
+    {"virtio",   CONSOLE_VIRTIO, NULL},
     {"hv",    0, "it is a console of POWER guests (use serial)"},
     {0},
 };
@@ -225,6 +225,18 @@ bool machine_log_is_cut(const struct machine_options *o)
     return o->command && !o->kernel_log && !wanted && !o->nodefaults;
 }
 
+/* hvc0 is the console as soon as its driver comes, and prints what comes from then on; before that the early console does, and
+ * goes: so the log is whole, and nothing is said twice. With --kernel-log and no command COM1 has the log to itself. */
+static const char *virtio_cmdline(const struct machine_options *o, const char *level, bool own)
+{
+    const char *params = o->params ? o->params : "", *blank = *params ? " " : "";
+    if (o->kernel_log && !o->command)
+        return opts_say("console=ttyS0 console=hvc0 panic=-1%s%s%s", level, blank, params);
+    if (own)
+        return opts_say("console=hvc0 panic=-1%s%s%s", level, blank, params);
+    return opts_say("console=hvc0 panic=-1%s%s%s %s", level, blank, params, SERIAL_SHADOW_EARLYCON_BOOT);
+}
+
 const char *machine_cmdline(const struct machine_options *o)
 {
     const char *level = "", *params = o->params ? o->params : "", *blank = *params ? " " : "";
@@ -232,13 +244,16 @@ const char *machine_cmdline(const struct machine_options *o)
         return params;
     if (machine_log_is_cut(o))
         level = " loglevel=5";
-    if (o->console != CONSOLE_SERIAL)
+    if (o->console == CONSOLE_NONE)
         return opts_say("panic=-1%s%s%s", level, blank, params);
     /* With a command nobody types at the console, it only tells: the early console does that from the first line on, at
      * half the exits (devices/serial.h). It prints what came before as soon as it is read, so that loglevel and quiet
      * have to stand before it. Not beside a console of the user's own, which may be the same port; and what follows a
      * "--" is for init. */
-    if (o->command && !strstr(params, "console=") && !strstr(params, "earlycon") && !strstr(params, "--"))
+    bool own = strstr(params, "console=") || strstr(params, "earlycon") || strstr(params, "--");
+    if (o->console == CONSOLE_VIRTIO)
+        return virtio_cmdline(o, level, own);
+    if (o->command && !own)
         return opts_say("panic=-1%s%s%s %s", level, blank, params, SERIAL_SHADOW_EARLYCON);
     return opts_say("console=ttyS0 panic=-1%s%s%s", level, blank, params);
 }

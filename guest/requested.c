@@ -6,6 +6,7 @@
 #include "guest/machine.h"
 #include "guest/share.h"
 #include "virtio/blk.h"
+#include "virtio/console.h"
 #include "virtio/rng.h"
 
 /* `FILE,ro,direct` is `file=FILE,ro,direct`. */
@@ -16,6 +17,9 @@ static const char *disk_spec(const char *text)
 
 bool requested_build(const struct machine_options *o, struct board *board, char *err, size_t err_size)
 {
+    if (o->console == CONSOLE_VIRTIO &&
+        !device_new(board, &vconsole_class, REQUESTED_HVC, "terminal", err, err_size))
+        return false;
     for (size_t i = 0; i < o->disks.n; i++)
         if (!device_new(board, &blk_class, NULL, disk_spec(o->disks.v[i]), err, err_size))
             return false;
@@ -29,6 +33,8 @@ bool requested_build(const struct machine_options *o, struct board *board, char 
 
 void requested_drivers(const struct machine_options *o, struct drivers *d)
 {
+    if (o->console == CONSOLE_VIRTIO)
+        drivers_add(d, vconsole_class.name);
     if (o->disks.n)
         drivers_add(d, blk_class.name);
     for (size_t i = 0; i < o->devices.n; i++) {

@@ -47,8 +47,9 @@ enum {
     SERIAL_PORTS = 4,
     SERIAL_LEN = 8
 };
-#define SERIAL_SHADOW          0xfedf0000u /* one page; between IOAPIC and local APIC, in no PCI window */
-#define SERIAL_SHADOW_EARLYCON "earlycon=uart8250,mmio,0xfedf0000 keep_bootcon"
+#define SERIAL_SHADOW               0xfedf0000u /* one page; between IOAPIC and local APIC, in no PCI window */
+#define SERIAL_SHADOW_EARLYCON_BOOT "earlycon=uart8250,mmio,0xfedf0000" /* until another console comes */
+#define SERIAL_SHADOW_EARLYCON      SERIAL_SHADOW_EARLYCON_BOOT " keep_bootcon"
 
 /* COM1-COM4, for the ACPI tables: {0x3f8, 4}, {0x2f8, 3}, {0x3e8, 4}, {0x2e8, 3}. */
 struct serial_place {

@@ -8,6 +8,10 @@
  *   COM1     -> stdout, or where --kernel-log says    -> stderr, or where --kernel-log says
  *   COM2     -                                        -> frames -> stdout, stderr
  *
+ * With a virtio console (hvc), without a command, stdin goes there and not to COM1, and its output to stdout. COM1 has the
+ * kernel's log until hvc's driver comes (machine_cmdline()): so both together are one log, from the first line on, and what
+ * hvc prints passes a watcher, too. With a command hvc has the kernel's log only, and its output goes where COM1's does.
+ *
  * All of COM1 passes the console watcher, whatever becomes of it. Nothing is lost and nothing grows: an output that is
  * full holds the guest's port back; input is read only as far as the guest takes it. A terminal is read all the time, for
  * Ctrl-a x, which ends the guest: keys beyond INPUT_BYTES that the guest has not taken are dropped, as terminals do.
@@ -25,6 +29,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct board;
 struct console;
 struct device;
 struct loop;
@@ -32,9 +37,11 @@ struct loop;
 struct console_config {
     struct loop *loop;
     struct device *com1, *com2;
-    bool command;           /* a channel on COM2 */
-    bool serial;            /* without a command: stdin and stdout belong to COM1 */
-    bool terminal;          /* stdin is one, and its keys are for the guest as they come */
+    struct board *board; /* whose virtio consoles are to be drained at the end; may be NULL */
+    struct device *hvc;  /* a virtio-console whose terminal is ours, or NULL */
+    bool command;        /* a channel on COM2 */
+    bool interactive;    /* without a command: stdin and stdout belong to the guest's console, hvc or COM1 */
+    bool terminal;       /* stdin is one, and its keys are for the guest as they come */
     const char *kernel_log; /* as given: FILE, "stderr", "stdout", "none"; NULL: the default */
     uint64_t patience;      /* ns, for the reader of a --kernel-log that is a FIFO */
 
@@ -51,7 +58,7 @@ struct console_config {
 struct console *console_new(const struct console_config *config, char *err, size_t err_size)
     __attribute__((warn_unused_result));
 
-/* The user's terminal has another size: the command is told. */
+/* The user's terminal has another size: the command is told, and hvc's driver. */
 void console_window_changed(struct console *c);
 
 /* Calls done(ctx) on the loop once nothing of the guest's output waits any more: not in the ports, not in the channel, not

@@ -23,6 +23,7 @@ struct share;
 
 enum machine_console {
     CONSOLE_SERIAL,
+    CONSOLE_VIRTIO,
     CONSOLE_NONE,
 };
 

@@ -205,6 +205,20 @@ void stream_in_free(struct stream_in *s)
     in_release(s);
 }
 
+static bool stdin_taken;
+
+bool stream_claim_stdin(void)
+{
+    bool mine = !stdin_taken;
+    stdin_taken = true;
+    return mine;
+}
+
+void stream_release_stdin(void)
+{
+    stdin_taken = false;
+}
+
 void stream_reserve_standard(void)
 {
     /* open() takes the lowest number that is free; /dev/null opened for the other direction refuses with EBADF. */

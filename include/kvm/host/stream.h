@@ -25,6 +25,10 @@
  * (EBADF for 0's reader and 1's and 2's writer), so that no file we open becomes somebody's standard output. */
 void stream_reserve_standard(void);
 
+/* Standard input has one reader. False: it is taken. Loop thread. */
+bool stream_claim_stdin(void) __attribute__((warn_unused_result));
+void stream_release_stdin(void);
+
 /* --- Out ----------------------------------------------------------------------------------------------------------- */
 
 struct stream_out;
