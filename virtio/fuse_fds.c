@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* How many descriptors the process's FUSE servers may hold, together: what RLIMIT_NOFILE allows (the soft limit is raised to
  * the hard one first), less a reserve for all else in the process. Nodes may have three quarters, so that what the guest knows
- * does not keep it from opening anything. */
+ * does not keep it from opening anything; where there are handles, no more than what pins some 200 MiB of the host's kernel. */
 #include "virtio/fuse_priv.h"
 
 #include <sys/resource.h>
@@ -9,7 +9,8 @@
 enum {
     RESERVE = 256,
     LEAST = 64,
-    MOST = 1 << 20
+    MOST = 1 << 19,
+    EASY = 1 << 17,
 };
 
 static _Atomic unsigned used, most;
@@ -36,10 +37,13 @@ void fuse_fds_init(void)
     fuse_fds_set_most(0);
 }
 
-bool fuse_fds_take(unsigned share)
+bool fuse_fds_take(enum fuse_fds_for what)
 {
     unsigned limit = atomic_load_explicit(&most, memory_order_relaxed);
-    limit -= limit / 16 * (16 - share);
+    if (what != FUSE_FDS_OPENS)
+        limit -= limit / 4;
+    if (what == FUSE_FDS_EASY && limit > EASY)
+        limit = EASY;
     if (atomic_fetch_add_explicit(&used, 1, memory_order_relaxed) < limit)
         return true;
     fuse_fds_give();

@@ -10,16 +10,19 @@
 enum {
     OPEN_FLAGS = O_ACCMODE | O_APPEND | O_TRUNC | O_SYNC | O_DSYNC | O_NOATIME,
     IOV_MOST = 1024, /* UIO_MAXIOV */
+    COPY_MOST =
+        1 << 27, /* in one request: it holds a thread, and a reset waits for it. Who wants more asks again */
 };
 
+/* Asks for the mode alone: who asks for a file's times makes its next write leave a finer, dearer one (Linux 6.13). */
 int fuse_kill_suidgid(int fd)
 {
-    struct stat st;
-    if (fstat(fd, &st) < 0)
+    struct statx sx;
+    if (statx(fd, "", AT_EMPTY_PATH, STATX_MODE, &sx) < 0)
         return -errno;
-    mode_t gone =
-        (st.st_mode & S_ISUID) | ((st.st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) ? S_ISGID : 0);
-    return gone && fchmod(fd, st.st_mode & 07777 & ~gone) < 0 ? -errno : 0;
+    mode_t mode = sx.stx_mode & 07777, group = S_ISGID | S_IXGRP;
+    mode_t gone = (mode & S_ISUID) | ((mode & group) == group ? S_ISGID : 0);
+    return gone && fchmod(fd, mode & ~gone) < 0 ? -errno : 0;
 }
 
 static bool writes(uint32_t flags)
@@ -280,7 +283,7 @@ int fuse_op_copy_file_range(struct fuse_call *c)
     struct fuse_open *from = fuse_open_hold(c->s, in->fh_in, FUSE_KIND_FILE);
     struct fuse_open *to = fuse_open_hold(c->s, in->fh_out, FUSE_KIND_FILE);
     off_t at_in = (off_t)in->off_in, at_out = (off_t)in->off_out;
-    size_t len = in->len < INT_MAX ? (size_t)in->len : INT_MAX & ~4095; /* the reply has 32 bits for it */
+    size_t len = in->len < COPY_MOST ? (size_t)in->len : COPY_MOST;
     ssize_t n =
         from && to ? copy_file_range(from->fd, &at_in, to->fd, &at_out, len, (unsigned)in->flags) : -1;
     int rc = !from || !to ? -EBADF : n < 0 ? -errno : 0;

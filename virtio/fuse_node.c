@@ -390,12 +390,9 @@ static int adopt(struct fuse_server *s, const struct fuse_node *dir, int fd, str
             close(fd);
             return 0;
         }
-        bool keep = !by_handle && fuse_fds_take(FUSE_FDS_NODES);
-        if (!keep) {
-            handle = fuse_handle_make(s, fd, key.mnt, sx.stx_mode);
-            if (!handle && by_handle) /* odd: it had one. A descriptor then */
-                keep = fuse_fds_take(FUSE_FDS_NODES);
-        }
+        bool keep = !by_handle && fuse_fds_take(s->by_handle ? FUSE_FDS_EASY : FUSE_FDS_NODES);
+        if (!keep && !(handle = fuse_handle_make(s, fd, key.mnt, sx.stx_mode)))
+            keep = fuse_fds_take(FUSE_FDS_NODES);
         if (keep || handle)
             return insert(s, dir, fd, &sx, handle, keep, out);
         rc = -ENFILE;

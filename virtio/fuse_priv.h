@@ -188,17 +188,18 @@ int fuse_reopen(const struct fuse_server *s, int path_fd, int flags);
 /* fuse_file.c: what a write by an ordinary user does to a file. */
 int fuse_kill_suidgid(int fd);
 
-/* fuse_fds.c: descriptors of all servers. share: in 1/16 of what there is. */
+/* fuse_fds.c: descriptors of all servers. False: there are enough. */
+enum fuse_fds_for {
+    FUSE_FDS_EASY, /* a node that could do without */
+    FUSE_FDS_NODES,
+    FUSE_FDS_OPENS
+};
 void fuse_fds_init(void);
-bool fuse_fds_take(unsigned share) __attribute__((warn_unused_result));
+bool fuse_fds_take(enum fuse_fds_for what) __attribute__((warn_unused_result));
 void fuse_fds_give(void);
 unsigned fuse_fds_used(void);
 unsigned fuse_fds_most(void);
 void fuse_fds_set_most(unsigned most); /* for tests; 0: as the limit says */
-enum {
-    FUSE_FDS_NODES = 12,
-    FUSE_FDS_OPENS = 16
-};
 
 /* fuse_id.c: as whom files are made; between the two no other request is served by this thread. */
 bool fuse_id_init(struct fuse_server *s);

@@ -15,14 +15,19 @@
  *   files are made as the guest's uid and gid; the guest's kernel checks permissions (default_permissions). Otherwise
  *   everything belongs to the user that runs this process.
  * - Coherence: names and attributes are good for FUSE_VALID_NS, so a change on the host is seen within a second; an open
- *   keeps the guest's pages only if the file cannot have changed since the last open. no_cache: nothing is kept.
+ *   keeps the guest's pages only if the file cannot have changed since the last open, by its ctime and size (what a process of
+ *   the host writes into a mapping is seen when that file system says so). no_cache: nothing is kept.
+ * - What the guest knows is held by O_PATH descriptors, so a file system mounted below the folder is busy meanwhile; as root,
+ *   beyond 128 Ki of them or where they run out, by file handles.
+ * - SYNCFS is for the file system of the folder, not for those mounted below it.
  * - Locks are the guest's own (GETLK, SETLK, SETLKW are not offered, ENOSYS): virtio-fs cannot interrupt a request, so a
  *   process of the guest that waited for a lock of the host's could not be killed, and would hold a thread of the pool.
  * - O_DIRECT is about the guest's cache: the host's file is opened without it, since the guest's memory is not aligned as
  *   that file system may want it.
  *
  * Threads: fuse_answer() may be called by several threads at once and may block; it takes locks of rank LOCK_QUEUE only. A
- * thread that makes files leaves the process's umask and folder for ones of its own (unshare(CLONE_FS)). System calls used:
+ * thread that makes files leaves the process's umask and folder for ones of its own (unshare(CLONE_FS)), and if it does so as
+ * another user the kernel takes the process for one not to be dumped (prctl(2), PR_SET_DUMPABLE). System calls used:
  * openat statx statfs getdents64 lseek preadv pwritev … fallocate copy_file_range, *at() for names, setfsuid setfsgid capset
  * for identities, all by descriptor, or by /proc/self/fd where no call takes an O_PATH descriptor.
  */
@@ -48,7 +53,7 @@ struct fuse_config {
     unsigned max_files; /* open at a time; 0: 65536, or a quarter of the descriptors */
 };
 
-/* Set-up thread. The strings are copied. NULL, and a sentence in err. */
+/* Set-up thread, in the process that will serve (not before a fork()). The strings are copied. NULL, and a sentence in err. */
 struct fuse_server *fuse_new(const struct fuse_config *config, char *err, size_t errlen);
 
 /* No fuse_answer() is under way or comes. NULL: nothing. */

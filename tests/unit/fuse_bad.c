@@ -598,6 +598,19 @@ TEST(fuse_few_descriptors_are_enough_for_many_files)
         CHECK(board_node(b, 1, name) != ids[i]);
     }
     CHECK(board_stats(b).descriptors <= 48);
+    /* Without a name, but open. */
+    board_file(b, "gone", "12345");
+    uint64_t gone = board_node(b, 1, "gone");
+    CHECK_EQ(board_open(b, gone, O_RDWR, &o), 0);
+    CHECK(unlink(board_path(b, "gone")) == 0);
+    struct fuse_getattr_in by = {.getattr_flags = FUSE_GETATTR_FH, .fh = o.fh};
+    CHECK(board_call(b, FUSE_GETATTR, gone, &by, sizeof by, NULL, 0) > 0);
+    CHECK(board_setattr(b, gone,
+                        (struct fuse_setattr_in){.valid = FATTR_FH | FATTR_SIZE, .fh = o.fh, .size = 2}) > 0);
+    CHECK_EQ(board_read(b, o.fh, 0, 10), 2);
+    CHECK_EQ(board_release(b, gone, o.fh, FUSE_RELEASE), 0);
+    CHECK_EQ(board_getattr(b, gone, &attr), -ESTALE);
+    CHECK_EQ(board_open(b, gone, O_RDWR, &o), -ESTALE);
     fuse_reset(b->s);
     CHECK_EQ(board_stats(b).descriptors, 0);
     fuse_fds_set_most(0);
