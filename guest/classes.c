@@ -15,7 +15,8 @@
     ENTRY(exit)        /* port 0xf8 */                                                                       \
     ENTRY(debugexit)   /* port 0xf4 */                                                                       \
     ENTRY(rtc)         /* in every machine: named for its options */                                         \
-    ENTRY(virtio_net)  /* PCI 1af4:1041 */
+    ENTRY(virtio_net)  /* PCI 1af4:1041 */                                                                   \
+    ENTRY(vsock)       /* PCI 1af4:1053 */
 
 #define DECLARE(name) extern const struct device_class name##_class;
 #define LIST(name)    &name##_class,

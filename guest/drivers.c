@@ -6,12 +6,13 @@
 static const struct {
     const char *class, *modules[4];
 } table[] = {
-    {"virtio-rng",     {"virtio_pci", "virtio_rng"}    },
-    {"virtio-blk",     {"virtio_pci", "virtio_blk"}    },
-    {"virtio-console", {"virtio_pci", "virtio_console"}},
-    {"virtio-net",     {"virtio_pci", "virtio_net"}    },
-    {"virtio-fs",      {"virtio_pci", "virtiofs"}      },
-    {"e1000",          {"e1000"}                       },
+    {"virtio-rng",     {"virtio_pci", "virtio_rng"}                },
+    {"virtio-blk",     {"virtio_pci", "virtio_blk"}                },
+    {"virtio-console", {"virtio_pci", "virtio_console"}            },
+    {"virtio-net",     {"virtio_pci", "virtio_net"}                },
+    {"virtio-fs",      {"virtio_pci", "virtiofs"}                  },
+    {"virtio-vsock",   {"virtio_pci", "vmw_vsock_virtio_transport"}},
+    {"e1000",          {"e1000"}                                   },
 };
 
 void drivers_add_module(struct drivers *d, const char *module)

@@ -9,6 +9,7 @@
 #include "kvm/host/patient.h"
 #include "kvm/host/term.h"
 #include "mem/ram.h"
+#include "virtio/vsock.h"
 
 #include <string.h>
 
@@ -339,6 +340,7 @@ int machine_finish(struct machine *m)
         machine_postmortem(m);
     result_gate(&m->result);
     network_stop(m->network);
+    vsock_end();
     write_result(m, machine_patience(m));
     const char *error = m->verdict ? verdict_report(m->verdict, &m->result, machine_patience(m)) : NULL;
     if (error)

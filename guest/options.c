@@ -65,6 +65,8 @@ const struct opt machine_option_table[] = {
              "a folder of the host, at the same place in the guest (virtio-fs); `/`: its root, what the "
              "guest writes "
              "stays in its memory; repeatable"),
+    OPT_STRING(T, vsock, "vsock", 0, "CID[,path=SOCKET]",
+               "streams between the guest's programs (AF_VSOCK) and the host's (Unix sockets)"),
     OPT_FLAG(T, rng, "rng", 0, "a source of random numbers (virtio-rng)"),
     OPT_LIST(T, devices, "device", 0, "CLASS[,id=ID][,key=value...]", "a device; `help` lists the classes"),
     OPT_LIST(T, networks, "network", 'n', "mode=...[,key=value...]",
@@ -147,7 +149,6 @@ const struct opt machine_option_table[] = {
 
     OPT_REFUSED("9p", 0, "there is no 9p (--share DIR[,tag=NAME] shares a folder over virtio-fs)"),
     OPT_REFUSED("balloon", 0, LATER),
-    OPT_REFUSED("vsock", 0, LATER),
     OPT_REFUSED("tty", 0, "serial ports on a pty are not there yet"),
     OPT_REFUSED("sdl", 0, "there is no display (use --console serial)"),
     OPT_REFUSED("vnc", 0, "there is no display (use --console serial)"),

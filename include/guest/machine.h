@@ -38,6 +38,7 @@ struct machine_options {
     struct opt_list disks;
     struct opt_list devices;
     bool rng;
+    const char *vsock; /* CID[,path=SOCKET]; NULL: none */
     struct opt_list share_words;
     struct share *shares; /* what they say, checked: n_shares folders */
     unsigned n_shares;

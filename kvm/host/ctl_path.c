@@ -73,6 +73,18 @@ int ctl_dir_open(bool create, const char **path, const char **error)
     return dir;
 }
 
+const char *ctl_beside(const char *name, const char *suffix, const char **error)
+{
+    const char *path;
+    if ((*error = ctl_name_error(name)))
+        return NULL;
+    int dir = ctl_dir_open(true, &path, error);
+    if (dir < 0)
+        return NULL;
+    close(dir);
+    return opts_say("%s/%s%s", path, name, suffix);
+}
+
 bool ctl_dir_lock(int dir)
 {
     for (int tries = 0; tries < 200; tries++) {
