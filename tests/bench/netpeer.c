@@ -2,16 +2,18 @@
 /* Both ends of every measurement and test of TCP, one program without needs, so that the same runs in a guest and beside any
  * VMM:
  *
- *   netpeer serve [ADDR] PORT            for ever, all of the below from any number of clients
- *   netpeer get ADDR PORT BYTES          bytes from it: MB/s
- *   netpeer put ADDR PORT BYTES          bytes to it: MB/s, until it has said that it has them
- *   netpeer rr ADDR PORT N               one byte there and back, N times: round trips/s
- *   netpeer conn ADDR PORT N             connect, a byte each way, close, N times: connections/s
+ *   netpeer serve [ADDR] PORT [NAME...]  for ever, all of the below from any number of clients
+ *   netpeer get ADDR PORT BYTES [SEC]    bytes from it: MB/s
+ *   netpeer put ADDR PORT BYTES [SEC]    bytes to it: MB/s, until it has said that it has them
+ *   netpeer rr ADDR PORT N [SEC]         one byte there and back, N times: round trips/s
+ *   netpeer conn ADDR PORT N [SEC]       connect, a byte each way, close, N times: connections/s
  *   netpeer many ADDR PORT N [SECONDS]   N connections at once, all open for a while, then a byte each way on each
  *
- * get and put check each byte. Prints one line: what it did, the figure, seconds. Status 0: all of it was right. A client says
+ * SEC: no more after that time. With NAMEs get and put also say what processor time a gigabyte took of the server's
+ * processes whose names begin so. get and put check each byte. Prints one line: what it did, the figure, seconds. Status 0: all of it was right. A client says
  * what it wants in its first 16 bytes: a letter, padding, and a count. */
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -62,6 +64,33 @@ static void check(uint64_t at, size_t n)
     }
 }
 
+/* --- what the VMMs use: proc(5), with all their threads, and so with their guests */
+
+static char **counted; /* the beginnings of their names; NULL ends it */
+
+static double used(void)
+{
+    unsigned long long user, kernel, ticks = 0;
+    DIR *proc = opendir("/proc");
+    for (struct dirent *e; proc && (e = readdir(proc));) {
+        char path[300], comm[64];
+        snprintf(path, sizeof path, "/proc/%s/stat", e->d_name);
+        FILE *f = *e->d_name >= '1' && *e->d_name <= '9' ? fopen(path, "r") : NULL;
+        if (f && fscanf(f, "%*d (%63[^)]) %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", comm, &user,
+                        &kernel) == 3)
+            for (char **name = counted; *name; name++)
+                if (!strncmp(comm, *name, strlen(*name))) {
+                    ticks += user + kernel;
+                    break;
+                }
+        if (f)
+            fclose(f);
+    }
+    if (proc)
+        closedir(proc);
+    return (double)ticks / (double)sysconf(_SC_CLK_TCK);
+}
+
 /* --- the server: one epoll, a state per descriptor */
 
 struct conn {
@@ -83,6 +112,10 @@ static int step(int fd, struct conn *c)
         if ((c->have += (size_t)n) == sizeof c->hello)
             c->what = c->hello.what;
     }
+    if (c->what == 'u') {
+        double seconds = *counted ? used() : 0;
+        return write(fd, &seconds, sizeof seconds) < 0; /* over, all the same */
+    }
     for (int turns = 16; turns; turns--) {
         if (c->what == 'g') {
             uint64_t left = c->hello.n - c->done;
@@ -91,11 +124,10 @@ static int step(int fd, struct conn *c)
             n = write(fd, pattern + c->done % PERIOD, left < CHUNK ? (size_t)left : CHUNK);
         } else {
             n = read(fd, buf, c->what == 'p' ? CHUNK : 1);
-            if (n > 0 && c->what == 'p') {
+            if (n > 0 && c->what == 'p')
                 check(c->done, (size_t)n);
-                if (c->done + (uint64_t)n == c->hello.n && write(fd, "k", 1) != 1)
-                    return 0;
-            }
+            if (!n && c->what == 'p' && write(fd, &c->done, sizeof c->done) < 0)
+                return 0;
             if (n > 0 && c->what == 'r' && write(fd, buf, 1) != 1)
                 return 0;
         }
@@ -167,56 +199,79 @@ static void say(const char *what, double figure, const char *unit, double second
     printf("%s %.1f %s %.2f s\n", what, figure, unit, seconds);
 }
 
-static void get(uint64_t bytes)
+static void say_bytes(const char *what, uint64_t bytes, double seconds, double cpu)
 {
-    double start = now();
+    say(what, (double)bytes / 1e6 / seconds, "MB/s", seconds);
+    if (cpu > 0)
+        printf("cpu-%s %.2f s/GB\n", what, cpu * 1e9 / (double)bytes);
+}
+
+static double used_there(void)
+{
+    double seconds = 0;
+    int fd = dial('u', 0);
+    if (read(fd, &seconds, sizeof seconds) != sizeof seconds)
+        fail("read");
+    close(fd);
+    return seconds;
+}
+
+static void get(uint64_t bytes, double limit)
+{
+    double cpu = used_there(), start = now();
     int fd = dial('g', bytes);
     uint64_t done = 0;
     ssize_t n;
-    while ((n = read(fd, buf, CHUNK)) > 0) {
+    while ((n = read(fd, buf, CHUNK)) > 0 && now() - start < limit) {
         check(done, (size_t)n);
         done += (uint64_t)n;
     }
-    if (n < 0 || done != bytes)
+    double end = now();
+    if (n < 0 || (!n && done != bytes))
         fail("read");
-    say("get", (double)bytes / 1e6 / (now() - start), "MB/s", now() - start);
+    say_bytes("get", done, end - start, used_there() - cpu);
 }
 
-static void put(uint64_t bytes)
+static void put(uint64_t bytes, double limit)
 {
-    double start = now();
+    double cpu = used_there(), start = now();
     int fd = dial('p', bytes);
-    for (uint64_t done = 0; done < bytes;) {
+    uint64_t done = 0, there;
+    while (done < bytes && now() - start < limit) {
         ssize_t n = write(fd, pattern + done % PERIOD, bytes - done < CHUNK ? (size_t)(bytes - done) : CHUNK);
         if (n <= 0)
             fail("write");
         done += (uint64_t)n;
     }
-    if (read(fd, buf, 1) != 1)
+    shutdown(fd, SHUT_WR);
+    if (read(fd, &there, sizeof there) != sizeof there || there != done)
         fail("read");
-    say("put", (double)bytes / 1e6 / (now() - start), "MB/s", now() - start);
+    double end = now();
+    say_bytes("put", done, end - start, used_there() - cpu);
 }
 
-static void rr(uint64_t count)
+static void rr(uint64_t count, double limit)
 {
     int fd = dial('r', 0);
     double start = now();
-    for (uint64_t i = 0; i < count; i++)
+    uint64_t i;
+    for (i = 0; i < count && now() - start < limit; i++)
         if (write(fd, "x", 1) != 1 || read(fd, buf, 1) != 1)
             fail("round trip");
-    say("rr", (double)count / (now() - start), "/s", now() - start);
+    say("rr", (double)i / (now() - start), "/s", now() - start);
 }
 
-static void conn(uint64_t count)
+static void conn(uint64_t count, double limit)
 {
     double start = now();
-    for (uint64_t i = 0; i < count; i++) {
+    uint64_t i;
+    for (i = 0; i < count && now() - start < limit; i++) {
         int fd = dial('r', 0);
         if (write(fd, "x", 1) != 1 || read(fd, buf, 1) != 1)
             fail("round trip");
         close(fd);
     }
-    say("conn", (double)count / (now() - start), "/s", now() - start);
+    say("conn", (double)i / (now() - start), "/s", now() - start);
 }
 
 static void many(uint64_t count, unsigned seconds)
@@ -246,8 +301,11 @@ int main(int argc, char **argv)
     }
     for (size_t i = 0; i < sizeof pattern; i++)
         pattern[i] = (uint8_t)(i % PERIOD * 2654435761u >> 13);
-    if (argc >= 3 && !strcmp(argv[1], "serve"))
-        serve(argc > 3 ? argv[2] : "0.0.0.0", atoi(argv[argc - 1]));
+    if (argc >= 3 && !strcmp(argv[1], "serve")) {
+        int port = argc > 3 && strchr(argv[2], '.') ? 3 : 2;
+        counted = argv + port + 1;
+        serve(port == 3 ? argv[2] : "0.0.0.0", atoi(argv[port]));
+    }
     if (argc < 5) {
         fprintf(stderr, "usage: at the head of netpeer.c\n");
         return 2;
@@ -255,14 +313,15 @@ int main(int argc, char **argv)
     server = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(argv[3]))};
     inet_pton(AF_INET, argv[2], &server.sin_addr);
     uint64_t n = strtoull(argv[4], NULL, 0);
+    double limit = argc > 5 ? atof(argv[5]) : 1e9;
     if (!strcmp(argv[1], "get"))
-        get(n);
+        get(n, limit);
     else if (!strcmp(argv[1], "put"))
-        put(n);
+        put(n, limit);
     else if (!strcmp(argv[1], "rr"))
-        rr(n);
+        rr(n, limit);
     else if (!strcmp(argv[1], "conn"))
-        conn(n);
+        conn(n, limit);
     else if (!strcmp(argv[1], "many"))
         many(n, argc > 5 ? (unsigned)atoi(argv[5]) : 1);
     else

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# programs: tcpdump dnsmasq socat
+# programs: tcpdump dnsmasq socat passt
 # Networks: what a guest finds when nothing is said, and every kind of backend, with Debian's own drivers in the guest and Debian's
 # own programs at the other end.
 
@@ -138,6 +138,33 @@ test_tap_virtio_net() { # 120 s
 }
 test_tap_e1000() { # 120 s
     tap "$FULL" e1000 8062
+}
+
+# Debian's passt as the network. It takes the routes for a model, and the bed has none; it shuts itself into a root of its own, for
+# which an initramfs will not do.
+test_passt_is_the_network() { # 120 s
+    need passt
+    [ "$WHERE" = bed ] || skip "only the bed's routes may be changed"
+    serve 8072
+    head -c 3000000 /dev/urandom >www/file
+    insmod "$(find "/lib/modules/$(uname -r)" -name dummy.ko)" 2>/dev/null || :
+    ip link add dummy0 type dummy 2>/dev/null || :
+    ip addr add 192.0.2.1/24 dev dummy0
+    ip link set dummy0 up
+    ip route add default via 192.0.2.254
+    WIRE=$PWD/wire
+    export WIRE
+    mkdir -p /r
+    unshare -m sh -c 'mount --rbind / /r && cd /r && mount --move . / &&
+        exec chroot . passt -f -4 -q --runas 1000:1000 -s "$WIRE" -a 10.0.2.15 -n 24 -g 10.0.2.2' >passt.log 2>&1 &
+    stop_later $!
+    wait_for 10 [ -S wire ]
+    vm -k "$CLOUD" -n "mode=stream,path=$WIRE" -- sh -c 'ip addr show eth0
+        wget -q -O /tmp/file http://10.0.2.2:8072/file && md5sum </tmp/file'
+    ip link set dummy0 down
+    expect_status 0
+    expect_match out 'inet 10\.0\.2\.15/24'
+    expect_match out "^$(md5sum <www/file)"
 }
 
 # Two guests joined by a path; a cable that is pulled and plugged in again.
