@@ -8,6 +8,7 @@
 #include "guest/list.h"
 #include "guest/machine.h"
 #include "guest/netopt.h"
+#include "guest/rootfs.h"
 #include "guest/repeat.h"
 #include "guest/sweep.h"
 #include "guest/tracediff.h"
@@ -101,6 +102,29 @@ static int verb_batch(const struct verb *verb, int argc, char **argv)
     const char *error;
     int status = batch_run(argc, argv, &error);
     return error ? usage(verb, error) : status;
+}
+
+/* lkvm's: a command with the host's root, of which the guest sees a copy that it may change. */
+static int verb_sandbox(const struct verb *verb, int argc, char **argv)
+{
+    char **words = calloc((size_t)argc + 3, sizeof *words);
+    static char share[] = "--share", root[] = "/";
+    if (!words)
+        return usage(verb, "out of memory");
+    words[0] = share;
+    words[1] = root;
+    memcpy(words + 2, argv, (size_t)argc * sizeof *words);
+    return verb_run(verb, argc + 2, words);
+}
+
+static int verb_setup(const struct verb *verb, int argc, char **argv)
+{
+    if (argc > 1)
+        return usage(verb, "takes one name");
+    const char *error = rootfs_setup(argc ? argv[0] : "default", stdout);
+    if (error)
+        warn("%s", error);
+    return error != NULL;
 }
 
 static int verb_list(const struct verb *verb, int argc, char **argv)
@@ -314,6 +338,8 @@ static const struct verb verbs[] = {
   /* clang-format off */
     {"run", "[options] [KERNEL] [-- COMMAND [ARG...]]", "boot a guest", verb_run},
     {"batch", "[options] FILE", "many boots: a run command a line, each a process (FILE -: standard input)", verb_batch},
+    {"sandbox", "[options of run] [KERNEL] [-- COMMAND [ARG...]]", "run a command of the host's in a guest with the host's root, read-only below what it writes (--share /)", verb_sandbox},
+    {"setup", "[NAME]", "make a root folder for guests (`run -d NAME`), with busybox in it", verb_setup},
     {"list", "", "the guests that run: name, process, time, processor time, memory", verb_list},
     {"info", "NAME mtree [-f] | qtree | pci [-x] [ID] | regs ID | irq | stats [ID] | net", "look into a guest: memory map, devices, registers, interrupts, drops, network", verb_send},
     {"link", "NAME CARD up|down", "pull a network cable, or plug it in", verb_send},

@@ -12,6 +12,7 @@
 #include "guest/netopt.h"
 #include "guest/network.h"
 #include "guest/repeat.h"
+#include "guest/rootfs.h"
 #include "guest/share.h"
 #include "guest/verdict.h"
 #include "kvm/host/log.h"
@@ -60,7 +61,9 @@ const struct opt machine_option_table[] = {
     OPT_SIZE(T, mem, "mem", 'm', MIB, "RAM; a bare number is MiB", .min = MIB, .max = 64 * TIB,
              .dflt = "64M * (cpus + 3)"),
     OPT_U32(T, cpus, "cpus", 'c', "N", "virtual CPUs", .min = 1, .max = 4096, .dflt = "those of the host"),
-    OPT_LIST(T, disks, "disk", 'd', "FILE[,ro][,direct]", "a disk: a raw file or a block device; repeatable"),
+    OPT_LIST(T, disks, "disk", 'd', "FILE[,ro][,direct]",
+             "a disk: a raw file or a block device; repeatable. A folder, or a NAME of `setup`, is the "
+             "guest's root"),
     OPT_LIST(T, share_words, "share", 0, "DIR[,tag=NAME][,ro][,cache=none]",
              "a folder of the host, at the same place in the guest (virtio-fs); `/`: its root, what the "
              "guest writes "
@@ -186,6 +189,8 @@ const char *machine_options_parse(int argc, char **argv, struct machine_options 
             return NULL; /* answered by who has a standard output */
     o->default_net = !o->networks.n;
     if ((error = netopt_parse(&o->networks, &o->nets, &o->n_nets)) || (error = network_check(o)))
+        return error;
+    if ((error = rootfs_options(o)))
         return error;
     if ((error = share_parse(&o->share_words, &o->shares, &o->n_shares)))
         return error;

@@ -3,6 +3,8 @@
  * mounts it, moves the system's file systems over and becomes that system's init. What the kernel itself does with these
  * words it does only without an initramfs, and then it lacks the drivers that are modules.
  *
+ * root=FOLDER is a folder that is shared: then it is that, as it was mounted (ro or rw, the share decides).
+ *
  * root=DEVICE, rootfstype=TYPE[,TYPE…] (else each that the kernel has), rootflags=…, ro (default) or rw, init=PATH; what comes
  * after `--` goes to that init, as do `single` and the runlevels. */
 #include "sys.h"
@@ -10,6 +12,7 @@
 enum {
     WAIT_STEPS = 500, /* of 10 ms: for a device that is slow to appear */
     MOUNT_RDONLY = 1,
+    MOUNT_BIND = 4096,
     MOUNT_MOVE = 8192,
     ARGS_MAX = 32,
     WORDS_MAX = 4096,
@@ -120,6 +123,8 @@ static long mount_root(const struct root *r)
 {
     static char types[WORDS_MAX];
     SYS(mkdir, "/newroot", 0755);
+    if (!value_of(r->device, "/dev/")) /* a shared folder */
+        return SYS(mount, r->device, "/newroot", NULL, MOUNT_BIND, NULL);
     for (unsigned i = 0; SYS(access, r->device, 0) < 0; i++) {
         struct {
             long s, ns;
@@ -195,7 +200,7 @@ bool root_start(char **envp, char *text, size_t size)
     read_words(r);
     if (!r->device)
         return true;
-    if (!value_of(r->device, "/dev/")) {
+    if (r->device[0] != '/') {
         text_join(text, size, "root=", r->device, ": a device by its name, please (root=/dev/vda1)", NULL);
         return false;
     }
