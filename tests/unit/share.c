@@ -17,6 +17,7 @@ static const char *parse(const char *const *values)
     size_t n = 0;
     while (values[n])
         n++;
+    free(o.shares);
     o = (struct machine_options){
         .share_words = {(const char **)(uintptr_t)values, n}
     };
@@ -108,6 +109,7 @@ TEST(share_a_folder_before_what_lies_below_it)
         CHECK(!strcmp(list[i], wanted[i]));
     CHECK(!list[9]);
     free(list);
+    free(o.shares);
     o = (struct machine_options){0};
     CHECK((list = share_list(&o)) && !*list);
     free(list);
