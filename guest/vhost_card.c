@@ -2,10 +2,11 @@
 /* vhost=1: a virtio card and a tap whose frames the host's kernel moves. Here is what joins the two: neither knows the other. */
 #include "guest/network_priv.h"
 
-#include <stdlib.h>
+#include <errno.h>
 #include <string.h>
 
 #include "guest/machine.h"
+#include "kvm/host/log.h"
 #include "net/tap.h"
 #include "virtio/net.h"
 #include "virtio/vhost.h"
@@ -43,7 +44,13 @@ static void offload(void *tap, uint8_t accepts)
 
 static bool attach(void *tap, unsigned pair, bool attached)
 {
-    return tap_queue_attach(tap, pair, attached);
+    static bool said;
+    bool done = tap_queue_attach(tap, pair, attached);
+    if (!done && !said)
+        warn("tap \"%s\": queue %u: TUNSETQUEUE: %s (the guest has fewer pairs of queues)", tap_ifname(tap),
+             pair, strerror(errno));
+    said |= !done;
+    return done;
 }
 
 bool vhost_card_open(struct card *card, char *err, size_t err_size)
