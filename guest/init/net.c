@@ -4,7 +4,7 @@
  *
  * Time. All cards are asked at once, over UDP sockets bound to their card: packet sockets are a module in Debian's kernels.
  * A guest whose network says nothing starts its command after WAIT_MS, one whose only card has no cable at all after CARRIER_MS;
- * when one card has its address, the others have SECOND_MS more. The user network answers in a few milliseconds.
+ * when one card has its address, the others have SECOND_MS more, or the whole time where a server has offered one. The user network answers in a few milliseconds.
  *
  * A lease that ends is renewed by a process of its own (keep_leases(), asleep until half of its time is over), for init itself
  * serves the command. Nothing here can fail the run: a command without a network finds that out itself. */
@@ -21,7 +21,7 @@
 enum {
     WAIT_MS = 4000,
     CARRIER_MS = 2500,
-    SECOND_MS = 500,
+    SECOND_MS = 1000,
     AGAIN_MS = 300, /* first retransmission; then twice the time as before */
     LOOK_MS = 20,   /* between two looks at a card without a carrier */
     CARDS_MAX = 8,
@@ -248,7 +248,7 @@ static unsigned ask(void)
     unsigned leases = 0;
     for (;;) {
         struct pollfd p[CARDS_MAX];
-        uint64_t now = now_ms(), wake = end;
+        uint64_t now = now_ms(), wake = UINT64_MAX, limit = end;
         unsigned waiting = 0;
         for (unsigned i = 0; i < n_cards; i++) {
             struct card *c = &cards[i];
@@ -260,13 +260,16 @@ static unsigned ask(void)
             if (!c->carrier && now - begun >= CARRIER_MS)
                 continue;
             waiting++;
+            if (c->lease.type == DHCP_OFFER)
+                limit = begun + WAIT_MS;
             if (c->carrier && c->next <= now)
                 say_again(c, now);
             uint64_t then = c->carrier ? c->next : now + LOOK_MS;
             wake = then < wake ? then : wake;
         }
-        if (!waiting || now >= end)
+        if (!waiting || now >= limit)
             return leases;
+        wake = limit < wake ? limit : wake;
         SYS(poll, p, n_cards, (int)(wake > now ? wake - now : 0));
         now = now_ms();
         for (unsigned i = 0; i < n_cards; i++) {
