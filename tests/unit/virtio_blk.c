@@ -318,18 +318,7 @@ TEST(blk_serves_many_at_once_in_a_batch)
 {
     blk_new("", ALL | F_EVENT);
     unsigned irqs = m->fake.changes[vd.pci->line.gsi];
-    for (unsigned i = 0; i < 32; i++) {
-        uint64_t at = DATA + 0x800 * i;
-        g_write(at, T_IN, 4);
-        g_write(at + 8, i, 8);
-        vq_add(0,
-               (struct vq_buf[]){
-                   {at,         16,  0      },
-                   {at + 0x200, 512, F_WRITE},
-                   {at + 0x400, 1,   F_WRITE}
-        },
-               3, 3 * i);
-    }
+    vq_add_reads(0, DATA, 32);
     vq_interrupt_at(0, 31); /* when all are there */
     vq_kick(0);
     settle(32);

@@ -272,18 +272,7 @@ TEST(blk_goes_on_where_io_uring_takes_nothing)
     /* many at once, all taken back */
     fails = 1;
     fail_enter = -EAGAIN;
-    for (unsigned i = 0; i < 20; i++) {
-        uint64_t at = DATA + 0x800 * i;
-        g_write(at, T_IN, 4);
-        g_write(at + 8, i, 8);
-        vq_add(0,
-               (struct vq_buf[]){
-                   {at,         16,  0      },
-                   {at + 0x200, 512, F_WRITE},
-                   {at + 0x400, 1,   F_WRITE}
-        },
-               3, 3 * i);
-    }
+    vq_add_reads(0, DATA, 20);
     unsigned before = vq_used_idx(0);
     vq_kick(0);
     for (unsigned i = 0; i < 5000000 && (uint16_t)(vq_used_idx(0) - before) < 20; i++) {
