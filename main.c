@@ -348,6 +348,7 @@ static const struct verb verbs[] = {
     {"resume", "NAME | -a", "let them go on", verb_send},
     {"debug", "NAME [--dump | --nmi [CPU] | --sysrq CHAR]", "registers and code of each CPU; an NMI; a SysRq key", verb_send},
     {"stat", "NAME [-m]", "a guest's times, exits and memory", verb_send},
+    {"balloon", "NAME [+MIB | -MIB | MIB | -i MIB | -d MIB]", "take memory from a guest (+), give it back (-), say how much", verb_send},
     {"stop", "NAME | -a", "end a guest", verb_send},
     {"trace-diff", "A B", "where two traces diverge (0: nowhere, 1: it is printed, 2: trouble)", verb_trace_diff},
     {"version", "", "which vmlet this is", verb_version},

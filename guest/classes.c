@@ -11,6 +11,7 @@
     ENTRY(blk)         /* PCI 1af4:1042 */                                                                   \
     ENTRY(vconsole)    /* PCI 1af4:1043 */                                                                   \
     ENTRY(rng)         /* PCI 1af4:1044 */                                                                   \
+    ENTRY(balloon)     /* PCI 1af4:1045 */                                                                   \
     ENTRY(fs)          /* PCI 1af4:105a */                                                                   \
     ENTRY(exit)        /* port 0xf8 */                                                                       \
     ENTRY(debugexit)   /* port 0xf4 */                                                                       \

@@ -2,6 +2,7 @@
 /* The answers on the control socket: see include/guest/control.h. One line of the table each. */
 #include "guest/control.h"
 
+#include "guest/balloon.h"
 #include "guest/debug_verbs.h"
 #include "guest/hold.h"
 #include "guest/info.h"
@@ -67,6 +68,11 @@ static const char *do_debug(void *arg, int argc, char **argv, FILE *out)
 static const char *do_stat(void *arg, int argc, char **argv, FILE *out)
 {
     return stat_verb(arg, argc, argv, out);
+}
+
+static const char *do_balloon(void *arg, int argc, char **argv, FILE *out)
+{
+    return balloon_verb(arg, argc, argv, out);
 }
 
 static const char *do_pause(void *arg, int argc, char **argv, FILE *out)
@@ -142,6 +148,7 @@ static const struct {
     {"forward",    "add|remove RULE [CARD]: a way into the user network",       do_forward},
     {"debug",      "[--dump | --nmi [CPU] | --sysrq CHAR]: look at the CPUs, or prod them", do_debug },
     {"stat",       "[-m]: times, exits, memory",                                do_stat   },
+    {"balloon",    "[+MIB | -MIB | MIB]: memory from the guest, or back to it",  do_balloon },
     {"pause",      "the CPUs stand still",                                      do_pause  },
     {"resume",     "the CPUs go on",                                            do_resume },
     {"stop",       "the guest ends",                                            do_stop   },

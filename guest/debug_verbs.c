@@ -2,6 +2,7 @@
 /* Looking at a guest that hangs, and prodding it: see include/guest/debug_verbs.h. */
 #include "guest/debug_verbs.h"
 
+#include "guest/balloon.h"
 #include "guest/machine_priv.h"
 #include "kvm/host/ctl.h"
 #include "kvm/host/opts.h"
@@ -143,6 +144,8 @@ const char *stat_verb(struct machine *m, int argc, char **argv, FILE *out)
                 seconds(hold_now(&m->hold) - m->began));
     }
     memory(m, out);
+    if (!balloon_memory(m, out))
+        return ctl_later;
     for (unsigned i = 0; all && i < vcpus_count(m->vcpus); i++)
         cpu(vcpus_get(m->vcpus, i), out);
     return NULL;

@@ -9,6 +9,7 @@ static const struct {
     {"virtio-rng",     {"virtio_pci", "virtio_rng"}                },
     {"virtio-blk",     {"virtio_pci", "virtio_blk"}                },
     {"virtio-console", {"virtio_pci", "virtio_console"}            },
+    {"virtio-balloon", {"virtio_pci", "virtio_balloon"}            },
     {"virtio-net",     {"virtio_pci", "virtio_net"}                },
     {"virtio-fs",      {"virtio_pci", "virtiofs"}                  },
     {"virtio-vsock",   {"virtio_pci", "vmw_vsock_virtio_transport"}},

@@ -25,8 +25,6 @@
 #define MIB (UINT64_C(1) << 20)
 #define TIB (UINT64_C(1) << 40)
 
-#define LATER "this build has no virtio devices yet"
-
 static const struct opt_word consoles[] = {
     {"serial", CONSOLE_SERIAL, NULL},
     {"none",    CONSOLE_NONE, NULL},
@@ -71,6 +69,8 @@ const struct opt machine_option_table[] = {
     OPT_STRING(T, vsock, "vsock", 0, "CID[,path=SOCKET]",
                "streams between the guest's programs (AF_VSOCK) and the host's (Unix sockets)"),
     OPT_FLAG(T, rng, "rng", 0, "a source of random numbers (virtio-rng)"),
+    OPT_FLAG(T, balloon, "balloon", 0,
+             "memory can be taken back (virtio-balloon; `vmlet balloon`, `stat -m`)"),
     OPT_LIST(T, devices, "device", 0, "CLASS[,id=ID][,key=value...]", "a device; `help` lists the classes"),
     OPT_LIST(T, networks, "network", 'n', "mode=...[,key=value...]",
              "a card and what it is plugged into; `help` lists the keys",
@@ -151,7 +151,6 @@ const struct opt machine_option_table[] = {
     OPT_FLAG(T, gdb_wait, "gdb-wait", 0, "the guest starts when gdb says so"),
 
     OPT_REFUSED("9p", 0, "there is no 9p (--share DIR[,tag=NAME] shares a folder over virtio-fs)"),
-    OPT_REFUSED("balloon", 0, LATER),
     OPT_REFUSED("tty", 0, "serial ports on a pty are not there yet"),
     OPT_REFUSED("sdl", 0, "there is no display (use --console serial)"),
     OPT_REFUSED("vnc", 0, "there is no display (use --console serial)"),

@@ -6,6 +6,7 @@
 #include "guest/machine.h"
 #include "kvm/host/ctl.h"
 #include "guest/share.h"
+#include "virtio/balloon.h"
 #include "virtio/blk.h"
 #include "virtio/console.h"
 #include "virtio/rng.h"
@@ -53,6 +54,8 @@ bool requested_build(const struct machine_options *o, struct board *board, char 
     for (size_t i = 0; i < o->devices.n; i++)
         if (!device_add(board, device_classes, o->devices.v[i], err, err_size))
             return false;
+    if (o->balloon && !device_new(board, &balloon_class, NULL, NULL, err, err_size))
+        return false;
     if (!build_vsock(o, board, err, err_size))
         return false;
     return !o->rng || device_new(board, &rng_class, NULL, NULL, err, err_size);
@@ -71,6 +74,8 @@ void requested_drivers(const struct machine_options *o, struct drivers *d)
     share_drivers(o, d);
     if (o->vsock)
         drivers_add(d, vsock_class.name);
+    if (o->balloon)
+        drivers_add(d, balloon_class.name);
     if (o->rng)
         drivers_add(d, rng_class.name);
 }

@@ -37,7 +37,7 @@ struct machine_options {
     uint32_t cpus;      /* 0: all online host CPUs, as far as KVM goes */
     struct opt_list disks;
     struct opt_list devices;
-    bool rng;
+    bool rng, balloon;
     const char *vsock; /* CID[,path=SOCKET]; NULL: none */
     struct opt_list share_words;
     struct share *shares; /* what they say, checked: n_shares folders */

@@ -76,6 +76,11 @@ bool ram_read(const struct ram *ram, uint64_t gpa, void *buf, uint64_t len)
 bool ram_write(struct ram *ram, uint64_t gpa, const void *buf, uint64_t len)
     __attribute__((warn_unused_result));
 
+/* Gives memory that nobody needs the contents of back to the host: whole pages of the host's among these len bytes of a block
+ * (others are left alone). They read as zeros then, in the guest as well, and are marked dirty. Returns how many bytes went; less
+ * than len where the kind of the memory does not allow it. No lock; a system call, short but for a file on a slow disk. */
+uint64_t ram_discard(const void *host, uint64_t len);
+
 /* --- dirty pages; offsets in the block */
 void ram_dirty_mark(struct ram *ram, uint64_t offset, uint64_t len);
 static inline void ram_dirty(struct ram *ram, uint64_t offset, uint64_t len)

@@ -22,6 +22,7 @@ enum {
 };
 #define CLIENT_PATIENCE_NS 5000000000ull
 #define ACCEPT_RETRY_NS    100000000ull
+#define AGAIN_NS           10000000ull
 
 struct command {
     const char *words, *help;
@@ -29,10 +30,12 @@ struct command {
     void *arg;
 };
 
+const char ctl_later[] = "the guest has not answered yet";
+
 struct client {
     struct ctl *ctl; /* NULL: free */
     struct loop_fd fd;
-    struct loop_timer deadline;
+    struct loop_timer deadline, again;
     char *answer; /* NULL while the line is still coming */
     size_t answer_size, sent;
     size_t line_size;
@@ -162,6 +165,7 @@ static void client_close(struct client *c)
     loop_fd_remove(&c->fd);
     close(fd);
     loop_timer_cancel(&c->deadline);
+    loop_timer_cancel(&c->again);
     free(c->answer);
     c->answer = NULL;
     c->ctl = NULL;
@@ -199,8 +203,19 @@ static void client_answer(struct client *c, const char *error)
         client_close(c);
         return;
     }
-    if (!error)
-        error = ctl_command(c->ctl, c->line, out);
+    if (!error) {
+        char line[CTL_LINE]; /* cut into words: perhaps not for the last time */
+        memcpy(line, c->line, sizeof line);
+        error = ctl_command(c->ctl, line, out);
+    }
+    if (error == ctl_later) {
+        fclose(out);
+        free(c->answer);
+        c->answer = NULL;
+        loop_fd_events(&c->fd, 0);
+        loop_timer_after(&c->again, AGAIN_NS);
+        return;
+    }
     fflush(out);
     if (c->answer_size && c->answer[c->answer_size - 1] != '\n')
         fputc('\n', out);
@@ -220,6 +235,11 @@ static void client_answer(struct client *c, const char *error)
     }
     c->sent = 0;
     client_send(c);
+}
+
+static void client_again(void *arg)
+{
+    client_answer(arg, NULL);
 }
 
 static void client_receive(struct client *c)
@@ -278,6 +298,7 @@ static void client_new(struct ctl *ctl, struct client *c, int fd)
     c->ctl = ctl;
     c->line_size = 0;
     loop_timer_init(ctl->loop, &c->deadline, client_late, c);
+    loop_timer_init(ctl->loop, &c->again, client_again, c);
     loop_timer_after(&c->deadline, CLIENT_PATIENCE_NS);
 }
 

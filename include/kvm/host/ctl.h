@@ -39,9 +39,14 @@ struct ctl;
  * copied at once: a constant, or made by ctl_say(). Must not block, nor free the ctl. */
 typedef const char *ctl_fn(void *arg, int argc, char **argv, FILE *out);
 
+/* A ctl_fn's answer for what takes a moment: what it has written is forgotten, and it is called with the same words again in
+ * 10 ms, over and over until it says something else; it has to come to an end within seconds by itself. */
+extern const char ctl_later[];
+
 /* A place beside the control socket, which the caller makes and removes: FOLDER/NAME and what follows. The folder is made.
  * NULL and *error. */
 const char *ctl_beside(const char *name, const char *suffix, const char **error);
+
 /* NULL and *error on failure: the name is in use, the folder is not safe, the path too long … */
 struct ctl *ctl_new(struct loop *loop, const char *name, const char **error);
 
