@@ -17,7 +17,11 @@ mode=stream :: needs path=
 mode=socket :: needs fd=
 mode=loopback,model=rtl8139 :: (model=rtl8139|no network cards)
 mode=loopback,guest_mac=ff:ff:ff:ff:ff:ff :: no card's address
-mode=tap,vhost :: vhost=on is not in this build
+mode=user,vhost :: vhost= is for mode=tap
+mode=tap,vhost,model=e1000 :: vhost= is for model=virtio-net
+mode=tap,vhost,legacy :: legacy does not go with vhost=
+mode=tap,vhost,pcap=x :: pcap= does not go with vhost=
+mode=tap,vhost,hub=lan :: hub= does not go with vhost=
 mode=tap,mq=2,model=e1000 :: e1000 has one queue
 model=e1000,legacy :: e1000 is no virtio card
 hostfwd=tcp:junk :: net0: hostfwd=tcp:junk
@@ -34,6 +38,14 @@ mode=stream,path=/nonexistent/x,listen :: net0: /nonexistent/x: cannot be made: 
 mode=stream,path=folder,listen :: net0: folder: is no socket
 END
     return $bad
+}
+
+test_vhost_and_what_does_not_go_with_it() {
+    status 125 "$vmlet" run -k "$value" -n mode=tap,vhost --fault net0:irq:drop@1 && line 'fault net0:irq:drop@1 does not go with vhost='
+    [ ! -e /dev/vhost-net ] || { echo "there is /dev/vhost-net here"; return 77; }
+    [ -w /dev/net/tun ] && [ "$(id -u)" = 0 ] || { echo "no /dev/net/tun that we may open"; return 77; }
+    status 125 "$vmlet" run -k "$value" -n mode=tap,vhost,tapif=vmcli2 && line 'net0: /dev/vhost-net: No such file .*modprobe vhost_net'
+    ! ip link show vmcli2 2>/dev/null
 }
 
 test_network_help() {

@@ -31,3 +31,25 @@ test_disks_that_are_none() {
     "$vmlet" run -k "$value" --device exit -d d.img,ro --device virtio-blk,file=d.img,ro || got=$?
     [ "$got" = 42 ]
 }
+
+test_vsock_words_and_files() {
+    for with in 2,path=v.sock x,path=v.sock 3,path= 3,path=/nowhere/v.sock 3,path=/dev/null; do
+        got=0
+        "$vmlet" run -k "$value" --vsock "$with" 2>err || got=$?
+        cat err
+        [ "$got" = 125 ] && [ "$(wc -l <err)" = 1 ] && grep -q vsock err
+    done
+    # a socket that is there while the guest is, however it ends; one that was left by a dead process is replaced
+    for end in stop KILL TERM; do
+        "$vmlet" run -k "$idle" -m 16 --name vs --timeout 20 --vsock 3,path="$PWD/v.sock" &
+        pid=$!
+        until_true "$vmlet" info vs mtree >/dev/null
+        [ -S v.sock ]
+        got=0
+        "$vmlet" run -k "$value" --vsock "4,path=$PWD/v.sock" 2>err || got=$?
+        [ "$got" = 125 ] && grep -q 'somebody listens there' err
+        if [ $end = stop ]; then "$vmlet" stop vs; else kill -$end $pid; fi
+        wait $pid || :
+        [ $end = KILL ] || [ ! -e v.sock ]
+    done
+}
