@@ -58,8 +58,13 @@
     step                     /* 3: the other one was at it */
     cmpl $50, moves
     fail_if b
-    step                     /* 4: it works again */
-    card_up
+    step                     /* 4: it works again, once what was still on the cable has come */
+5:  card_up
+    mov $300, %ecx
+6:  mov STATUS(%ebx), %eax
+    loop 6b
+    cmpl $0, RDH(%ebx)
+    jne 5b
     round_trip 0x05060708
     step                     /* 5: and RAM is as it was */
     mov $CARD_END, %edi
@@ -112,7 +117,7 @@ causes:
 rings:
     mov %edx, TDH(%ebx)
     mov %edx, RDH(%ebx)
-    and $0xfff80, %edx
+    and $0x6f80, %edx        /* longer than it is, but in the card's memory: what a ring covers is given to it */
     mov %edx, TDLEN(%ebx)
     mov %edx, RDLEN(%ebx)
     movl $128, TDLEN(%ebx)
