@@ -337,7 +337,7 @@ static const struct verb verbs[] = {
   /* one line a verb, none moves for another */
   /* clang-format off */
     {"run", "[options] [KERNEL] [-- COMMAND [ARG...]]", "boot a guest", verb_run},
-    {"batch", "[options] FILE", "many boots: a run command a line, each a process (FILE -: standard input)", verb_batch},
+    {"batch", "[options] FILE", "many boots: a run command a line, each a process; FILE - is standard input (0: all passed, 1: some failed)", verb_batch},
     {"sandbox", "[options of run] [KERNEL] [-- COMMAND [ARG...]]", "run a command of the host's in a guest with the host's root, read-only below what it writes (--share /)", verb_sandbox},
     {"setup", "[NAME]", "make a root folder for guests (`run -d NAME`), with busybox in it", verb_setup},
     {"list", "", "the guests that run: name, process, time, processor time, memory", verb_list},

@@ -138,13 +138,14 @@ static void add(struct batch *b, unsigned number, char **words, int n_words)
     if (!line)
         die("batch: out of memory");
     sprintf(line->where, "%s:%u", file, number);
+    bool named = o.name || o.repeat || o.until_fail || o.probe_sweep; /* these are many guests */
     line->words = words;
     line->own_name = o.name;
     line->run = (struct run){.number = (unsigned)b->n,
                              .where = line->where,
                              .words = words + skip,
                              .n_words = n_words - skip,
-                             .name = o.name ? NULL : opts_say("batch-%ld-%u", (long)getpid(), number),
+                             .name = named ? NULL : opts_say("batch-%ld-%u", (long)getpid(), number),
                              .before = added(b, &o)};
     b->lines[b->n++] = line;
 }

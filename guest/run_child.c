@@ -234,10 +234,12 @@ bool run_child_start(struct run_children *all, struct run *run)
     *c = (struct run_child){.run = run, .all = all, .log = -1};
     c->report = memfd_create("vmlet-result", MFD_CLOEXEC);
     char **argv = c->report < 0 ? NULL : command(run, c->report);
+    int error = errno; /* before the log has its own */
     log_open(c);
     bool ok = argv && child_start(&c->child, all->loop, argv, c->report, &child_ops, c);
     if (!ok) {
-        snprintf(run->detail, sizeof run->detail, "it could not be started: %s", strerror(errno));
+        snprintf(run->detail, sizeof run->detail, "it could not be started: %s",
+                 strerror(argv ? errno : error));
         if (c->log >= 0)
             close(c->log);
         if (c->report >= 0)

@@ -201,6 +201,27 @@ test_batch_of_many_leaves_nothing() {
     [ -z "$(ls run/vmlet)" ]
 }
 
+test_batch_of_lines_that_are_many_boots() {
+    printf '%s --repeat 3 -j 2\nrun -k %s --device exit -m 16 --repeat 2\n' "$pass" "$value" >list
+    status 1 "$vmlet" batch list
+    grep -q '^list:1  *0 .* passed$' out
+    grep -q '^list:2  *42 .* ended with status 42$' out
+    printf 'run -k %s -m 16 --until-fail\n' "$idle" >list
+    "$vmlet" batch list >out 2>err </dev/null &
+    guest=$!
+    until_true sh -c '[ -n "$(ls run/vmlet)" ]'
+    kill -9 $guest # and the guest's parent is told, and tells the guest
+    ended 137
+    until_true sh -c '[ -z "$(ls run/vmlet)" ]'
+}
+
+test_batch_without_descriptors_left() {
+    for _ in 1 2 3 4 5 6; do echo "$pass"; done >list
+    (ulimit -n 24; status 1 "$vmlet" batch list -j 6)
+    grep -q ' 125 .* it could not be started: Too many open files$' out
+    grep -q '^5 passed, 1 failed' out
+}
+
 test_guests_of_lines_keep_their_results() {
     printf 'run -k %s --device exit -m 16 --result r --name mine\n' "$value" >list
     status 1 "$vmlet" batch list
