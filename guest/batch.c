@@ -176,6 +176,16 @@ static void read_lines(struct batch *b, const char *text, size_t size)
     }
 }
 
+static void free_lines(struct batch *b)
+{
+    for (size_t i = 0; i < b->n; i++) {
+        free((void *)(uintptr_t)b->lines[i]->run.before);
+        free(b->lines[i]->words);
+        free(b->lines[i]);
+    }
+    free(b->lines);
+}
+
 static struct run *next(void *ctx)
 {
     struct batch *b = ctx;
@@ -202,8 +212,10 @@ int batch_run(int argc, char **argv, const char **error)
     free(text);
     if (b.mistakes > MISTAKES_TOLD)
         warn("%s: and %u more", b.file, b.mistakes - MISTAKES_TOLD);
-    if (b.mistakes)
+    if (b.mistakes) {
+        free_lines(&b);
         return STATUS_TROUBLE;
+    }
     struct many_config config = {.title = opts_say("batch %s", b.file),
                                  .jobs = b.options.jobs,
                                  .total = (unsigned)b.n,
@@ -215,11 +227,6 @@ int batch_run(int argc, char **argv, const char **error)
                                  .ctx = &b};
     many_run(&many, &config);
     int status = many_status(&many, STATUS_FAILED);
-    for (size_t i = 0; i < b.n; i++) {
-        free((void *)(uintptr_t)b.lines[i]->run.before);
-        free(b.lines[i]->words);
-        free(b.lines[i]);
-    }
-    free(b.lines);
+    free_lines(&b);
     return status;
 }

@@ -93,12 +93,12 @@ static void on_done(void *ctx, struct run *run)
         m->first = run;
         m->first_status = run->status;
     }
+    if (run->failed && c->fail_fast && !w->runs.stopping)
+        runs_stop(&w->runs, SIGTERM);
     if (c->all || c->junit || run->failed)
         keep(m, run);
     else
-        release(m, run);
-    if (run->failed && c->fail_fast && !w->runs.stopping)
-        runs_stop(&w->runs, SIGTERM);
+        release(m, run); /* and with it goes the run */
 }
 
 static void on_idle(void *ctx)
@@ -225,7 +225,8 @@ static void tell(struct many *m, uint64_t began)
         m->not_run++;
         keep(m, run);
     }
-    qsort(m->kept, m->n_kept, sizeof *m->kept, by_number);
+    if (m->n_kept)
+        qsort(m->kept, m->n_kept, sizeof *m->kept, by_number);
     if (m->config.junit) {
         const char *error = write_junit(m, ns);
         if (error)

@@ -170,8 +170,8 @@ test_batch_with_odd_streams() {
     # shellcheck disable=SC2217 # that is the point
     sleep 30 <pipe &
     reader=$!
-    for i in $(seq 300); do echo "run -k /nonexistent/$i-$(head -c 300 /dev/zero | tr '\0' x)"; done >list
-    env --default-signal=INT "$vmlet" batch list --junit j >pipe 2>err </dev/null &
+    for i in $(seq 120); do echo "run -k /nonexistent/$i-$(head -c 500 /dev/zero | tr '\0' x)"; done >list
+    env --default-signal=INT "$vmlet" batch list -j 8 --junit j >pipe 2>err </dev/null &
     guest=$!
     until_true test -s j
     kill -INT $guest
