@@ -64,19 +64,23 @@ struct kconfig *kconfig_open_data(const char *name, const void *text, size_t n)
 struct kconfig *kconfig_find(const char *kernel, const char *release)
 {
     static const struct {
-        const char *name; /* behind it the release, before it the image's folder */
+        const char *name; /* behind it the release, before it the image's folder, which ends in `in` */
         bool folder, release;
+        const char *in;
     } places[] = {
-        {"config-",          true,  true },
-        {"config",           true,  false},
-        {"../../../.config", true,  false}, /* of arch/x86/boot/bzImage */
-        {".config",          true,  false}, /* of vmlinux */
-        {"/boot/config-",    false, true },
+        {"config-",          true,  true,  ""              },
+        {"config",           true,  false, ""              },
+        {".config",          true,  false, ""              }, /* of vmlinux */
+        {"../../../.config", true,  false, "arch/x86/boot/"},
+        {"/boot/config-",    false, true,  ""              },
     };
     const char *slash = strrchr(kernel, '/');
     int folder = slash ? (int)(slash + 1 - kernel) : 0;
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
         char path[PATH_MAX];
+        int in = (int)strlen(places[i].in);
+        if (in > folder || memcmp(kernel + folder - in, places[i].in, (size_t)in))
+            continue;
         if (places[i].release && !*release)
             continue;
         int n = snprintf(path, sizeof path, "%.*s%s%s", places[i].folder ? folder : 0, kernel, places[i].name,

@@ -86,7 +86,8 @@ void machine_postmortem(struct machine *m)
     if (config) {
         unsigned given = (silent && o->console == CONSOLE_SERIAL ? POSTMORTEM_SILENT : 0) |
                          (m->kernel.archive || o->initrd.n ? POSTMORTEM_INITRD : 0) |
-                         (o->command ? POSTMORTEM_COMMAND : 0) | (o->disks.n ? POSTMORTEM_DISK : 0);
+                         (o->command ? POSTMORTEM_COMMAND : 0) | (o->disks.n ? POSTMORTEM_DISK : 0) |
+                         (o->n_shares ? POSTMORTEM_SHARE : 0);
         (void)postmortem_missing(config, given, compression(o, config), missing, sizeof missing);
     }
     if (silent) {

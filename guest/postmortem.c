@@ -12,6 +12,7 @@
 #define INITRD  POSTMORTEM_INITRD
 #define COMMAND POSTMORTEM_COMMAND
 #define DISK    POSTMORTEM_DISK
+#define SHARE   POSTMORTEM_SHARE
 
 static const struct {
     const char *option;
@@ -19,15 +20,16 @@ static const struct {
     bool module_ok; /* the generated initramfs loads it */
     const char *words;
 } needs[] = {
-    {"PRINTK",              SILENT,           false, "no kernel log"                                     },
-    {"TTY",                 SILENT | COMMAND, false, "no terminals, so no serial ports"                  },
-    {"SERIAL_8250",         SILENT | COMMAND, false, "no serial ports"                                   },
-    {"SERIAL_8250_CONSOLE", SILENT,           false, "no serial console"                                 },
-    {"BLK_DEV_INITRD",      INITRD,           false, "no initramfs support"                              },
-    {"BINFMT_ELF",          INITRD,           false, "no ELF programs"                                   },
-    {"PCI",                 DISK,             false, "no PCI, on which the disks are"                    },
-    {"VIRTIO_PCI",          DISK,             true,  "no virtio over PCI, by which the disks are reached"},
-    {"VIRTIO_BLK",          DISK,             true,  "no driver for the disks"                           },
+    {"PRINTK",              SILENT,           false, "no kernel log"                                            },
+    {"TTY",                 SILENT | COMMAND, false, "no terminals, so no serial ports"                         },
+    {"SERIAL_8250",         SILENT | COMMAND, false, "no serial ports"                                          },
+    {"SERIAL_8250_CONSOLE", SILENT,           false, "no serial console"                                        },
+    {"BLK_DEV_INITRD",      INITRD,           false, "no initramfs support"                                     },
+    {"BINFMT_ELF",          INITRD,           false, "no ELF programs"                                          },
+    {"PCI",                 DISK | SHARE,     false, "no PCI, on which disks and shares are"                    },
+    {"VIRTIO_PCI",          DISK | SHARE,     true,  "no virtio over PCI, by which disks and shares are reached"},
+    {"VIRTIO_BLK",          DISK,             true,  "no driver for the disks"                                  },
+    {"VIRTIO_FS",           SHARE,            true,  "no virtio-fs, which shares are"                           },
 };
 
 static const struct {

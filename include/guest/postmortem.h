@@ -23,6 +23,7 @@ enum {
     POSTMORTEM_INITRD = 1 << 1,  /* it had an initramfs */
     POSTMORTEM_COMMAND = 1 << 2, /* whose init was to call at COM2, and did not */
     POSTMORTEM_DISK = 1 << 3,
+    POSTMORTEM_SHARE = 1 << 4,
 };
 
 /* The option that an initrd's first bytes need ("RD_ZSTD"); NULL: it is not compressed, or in no way that is known. */

@@ -12,7 +12,7 @@
 #define GOOD                                                                                                 \
     "CONFIG_X86=y\nCONFIG_PRINTK=y\nCONFIG_TTY=y\nCONFIG_SERIAL_8250=y\nCONFIG_SERIAL_8250_CONSOLE=y\n"      \
     "CONFIG_SERIAL_8250_RUNTIME_UARTS=4\nCONFIG_BLK_DEV_INITRD=y\nCONFIG_RD_GZIP=y\n# CONFIG_RD_XZ is not "  \
-    "set\nCONFIG_BINFMT_ELF=y\nCONFIG_PCI=y\nCONFIG_VIRTIO_PCI=m\nCONFIG_VIRTIO_BLK=m\n"
+    "set\nCONFIG_BINFMT_ELF=y\nCONFIG_PCI=y\nCONFIG_VIRTIO_PCI=m\nCONFIG_VIRTIO_BLK=m\nCONFIG_VIRTIO_FS=m\n"
 
 static char missing[512];
 
@@ -46,23 +46,26 @@ TEST(postmortem_names_what_is_missing)
         const char *missing;
     } rows[] = {
         {"CONFIG_SERIAL_8250_CONSOLE=y\n",                           "# CONFIG_SERIAL_8250_CONSOLE is not set\n", POSTMORTEM_SILENT,
-         "no serial console (CONFIG_SERIAL_8250_CONSOLE)"                                                                                                                            },
+         "no serial console (CONFIG_SERIAL_8250_CONSOLE)"                                                                                                                                },
         {"CONFIG_SERIAL_8250_CONSOLE=y\n",                           "CONFIG_SERIAL_8250_CONSOLE=n\n",            ALL,
-         "no serial console (CONFIG_SERIAL_8250_CONSOLE)"                                                                                                                            },
+         "no serial console (CONFIG_SERIAL_8250_CONSOLE)"                                                                                                                                },
         {"CONFIG_SERIAL_8250=y\nCONFIG_SERIAL_8250_CONSOLE=y\n",     "CONFIG_SERIAL_8250=m\n",                    ALL,
-         "no serial ports but as a module (CONFIG_SERIAL_8250)"                                                                                                                      },
+         "no serial ports but as a module (CONFIG_SERIAL_8250)"                                                                                                                          },
         {"CONFIG_TTY=y\nCONFIG_SERIAL_8250=y\nCONFIG_SERIAL_8250_CONSOLE=y\nCONFIG_SERIAL_8250_RUNTIME_UARTS="
-         "4\n",                                             "",                                          ALL,                "no terminals, so no serial ports (CONFIG_TTY)"},
-        {"CONFIG_PRINTK=y\n",                                        "",                                          POSTMORTEM_SILENT,  "no kernel log (CONFIG_PRINTK)"                },
-        {"CONFIG_BLK_DEV_INITRD=y\n",                                "",                                          ALL,                "no initramfs support (CONFIG_BLK_DEV_INITRD)" },
-        {"CONFIG_BINFMT_ELF=y\n",                                    "",                                          POSTMORTEM_INITRD,  "no ELF programs (CONFIG_BINFMT_ELF)"          },
+         "4\n",                                             "",                                          ALL,                    "no terminals, so no serial ports (CONFIG_TTY)"},
+        {"CONFIG_PRINTK=y\n",                                        "",                                          POSTMORTEM_SILENT,      "no kernel log (CONFIG_PRINTK)"                },
+        {"CONFIG_BLK_DEV_INITRD=y\n",                                "",                                          ALL,                    "no initramfs support (CONFIG_BLK_DEV_INITRD)" },
+        {"CONFIG_BINFMT_ELF=y\n",                                    "",                                          POSTMORTEM_INITRD,      "no ELF programs (CONFIG_BINFMT_ELF)"          },
         {"CONFIG_SERIAL_8250_RUNTIME_UARTS=4\n",                     "CONFIG_SERIAL_8250_RUNTIME_UARTS=1\n",      POSTMORTEM_COMMAND,
-         "only one serial port, and the command needs the second (CONFIG_SERIAL_8250_RUNTIME_UARTS)"                                                                                 },
+         "only one serial port, and the command needs the second (CONFIG_SERIAL_8250_RUNTIME_UARTS)"                                                                                     },
         {"CONFIG_PCI=y\nCONFIG_VIRTIO_PCI=m\nCONFIG_VIRTIO_BLK=m\n", "",                                          POSTMORTEM_DISK,
-         "no PCI, on which the disks are (CONFIG_PCI), no virtio over PCI, by which the disks are reached "
-         "(CONFIG_VIRTIO_PCI), no driver for the disks (CONFIG_VIRTIO_BLK)"                                                                                                          },
+         "no PCI, on which disks and shares are (CONFIG_PCI), no virtio over PCI, by which disks and shares "
+         "are reached "
+         "(CONFIG_VIRTIO_PCI), no driver for the disks (CONFIG_VIRTIO_BLK)"                                                                                                              },
+        {"CONFIG_VIRTIO_FS=m\n",                                     "",                                          ALL | POSTMORTEM_SHARE,
+         "no virtio-fs, which shares are (CONFIG_VIRTIO_FS)"                                                                                                                             },
         {"CONFIG_VIRTIO_BLK=m\n",                                    "# CONFIG_VIRTIO_BLK is not set\n",          ALL,
-         "no driver for the disks (CONFIG_VIRTIO_BLK)"                                                                                                                               },
+         "no driver for the disks (CONFIG_VIRTIO_BLK)"                                                                                                                                   },
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         CHECK(lacks(rows[i].line, rows[i].instead, rows[i].given, NULL));
@@ -116,6 +119,16 @@ TEST(kconfig_files)
         CHECK(k && !strcmp(kconfig_path(k), path));
         kconfig_free(k);
     }
+    char tree[160], of_tree[192];
+    snprintf(tree, sizeof tree, "%s/arch", dir), mkdir(tree, 0755);
+    snprintf(tree, sizeof tree, "%s/arch/x86", dir), mkdir(tree, 0755);
+    snprintf(of_tree, sizeof of_tree, "%s/bzImage", tree);
+    CHECK(!kconfig_find(of_tree, "")); /* a folder that is no kernel tree's */
+    snprintf(tree, sizeof tree, "%s/arch/x86/boot", dir), mkdir(tree, 0755);
+    snprintf(of_tree, sizeof of_tree, "%s/bzImage", tree);
+    k = kconfig_find(of_tree, "");
+    CHECK(k && strstr(kconfig_path(k), "boot/../../../.config"));
+    kconfig_free(k);
     k = kconfig_open(path);
     CHECK_EQ(kconfig_get(k, "X"), KCONFIG_YES);
     CHECK_EQ(kconfig_get(k, "M"), KCONFIG_MODULE);
@@ -129,5 +142,8 @@ TEST(kconfig_files)
         snprintf(path, sizeof path, "%s/%s", dir, names[i]);
         unlink(path);
     }
-    rmdir(dir);
+    rmdir(tree);
+    snprintf(tree, sizeof tree, "%s/arch/x86", dir), rmdir(tree);
+    snprintf(tree, sizeof tree, "%s/arch", dir), rmdir(tree);
+    CHECK(rmdir(dir) == 0);
 }
