@@ -600,8 +600,10 @@ static const char *console_init(struct device *dev, struct board *board)
         error = join(c, 0, c->console_end);
     for (size_t i = 0; i < c->specs.n && !error; i++)
         error = add_named(c, (unsigned)i + 1, c->specs.v[i]);
-    if (error)
+    if (error) {
+        virtio_console_close(dev); /* the ends that were opened before it */
         return error;
+    }
     c->max_nr_ports = (uint32_t)c->specs.n + 1;
     if (c->specs.n)
         c->v.offered |= 1ull << CONSOLE_F_MULTIPORT;

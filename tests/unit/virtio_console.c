@@ -393,6 +393,8 @@ TEST(console_options_that_are_refused)
     CHECK(refused("port=x=unix:/nowhere/at/all", "No such file"));
     CHECK(refused(in_folder("port=x=unix:%s/log"), "File exists")); /* a file is not removed */
     CHECK(refused("console=input:/dev/null,port=a=stdin,port=b=stdin", "already"));
+    CHECK(refused(in_folder("port=a=unix:%s/left,port=b=bad"), "it is stdin"));
+    CHECK(access(in_folder("%s/left"), F_OK)); /* nothing stays behind */
     char many[600] = "console=stdout";
     for (unsigned i = 0; i < CONSOLE_PORTS; i++)
         strcat(many, ",port=p=stdout");
