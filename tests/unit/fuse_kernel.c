@@ -113,7 +113,7 @@ static int shell(const struct mounted *m, const char *script)
         execl("/bin/sh", "sh", "-euc", text, (char *)NULL);
         _exit(98);
     }
-    for (int i = 0; i < 6000; i++) {
+    for (unsigned long i = test_scale(6000); i--;) {
         int status;
         if (waitpid(pid, &status, WNOHANG) == pid)
             return WIFEXITED(status) ? WEXITSTATUS(status) : 97;
