@@ -43,3 +43,17 @@ TEST(cmdline_leaves_the_users_consoles_and_inits_words_alone)
         CHECK_STR(line((struct machine_options){.command = command, .params = params[i]}), want);
     }
 }
+
+/* The early console goes when hvc0 comes; with a log of its own COM1 stays a console. */
+TEST(cmdline_of_a_virtio_console)
+{
+    static char true_[] = "true", *command[] = {true_, NULL};
+    struct machine_options o = {.console = CONSOLE_VIRTIO, .params = "quiet"};
+    CHECK_STR(line(o), "console=hvc0 panic=-1 quiet earlycon=uart8250,mmio,0xfedf0000");
+    o.kernel_log = "k.log";
+    CHECK_STR(line(o), "console=ttyS0 console=hvc0 panic=-1 quiet");
+    o.command = command;
+    CHECK_STR(line(o), "console=hvc0 panic=-1 quiet earlycon=uart8250,mmio,0xfedf0000");
+    o.params = "earlycon";
+    CHECK_STR(line(o), "console=hvc0 panic=-1 earlycon");
+}
