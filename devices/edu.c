@@ -52,7 +52,7 @@ static void edu_live(struct device *dev, unsigned index, uint64_t value)
 static void edu_raise(struct device *dev, unsigned index, uint64_t causes)
 {
     (void)index;
-    if (edu(dev)->irq |= (uint32_t)causes)
+    if ((edu(dev)->irq |= (uint32_t)causes))
         pci_raise(&edu(dev)->pci, 0);
 }
 

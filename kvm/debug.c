@@ -54,8 +54,8 @@ enum {
 struct raw {
     struct kvm_regs r;
     struct kvm_sregs s;
-    struct kvm_xsave x;
     struct kernel_gs gs;
+    struct kvm_xsave x; /* last: it ends with an array of no fixed size */
 };
 
 static int raw_get(struct vcpu *vcpu, struct raw *raw)

@@ -9,10 +9,7 @@
 
 TEST(gdb_touches_nothing_before_a_good_packet)
 {
-    static const char *const junk[] = {"GET / HTTP/1.1\r\n",
-                                       "\x7f"
-                                       "ELF",
-                                       "-", "+++x"};
+    static const char *const junk[] = {"GET / HTTP/1.1\r\n", "\177ELF", "-", "+++x"};
     for (size_t i = 0; i < sizeof junk / sizeof *junk; i++) {
         start(true);
         CHECK(!feed(junk[i], strlen(junk[i])));
