@@ -152,13 +152,13 @@ test_passt_is_the_network() { # 120 s
     ip addr add 192.0.2.1/24 dev dummy0
     ip link set dummy0 up
     ip route add default via 192.0.2.254
-    WIRE=$PWD/wire
+    WIRE=/tmp/passt.$$ # where it may make a socket after it has become nobody
     export WIRE
     mkdir -p /r
     unshare -m sh -c 'mount --rbind / /r && cd /r && mount --move . / &&
         exec chroot . passt -f -4 -q --runas 1000:1000 -s "$WIRE" -a 10.0.2.15 -n 24 -g 10.0.2.2' >passt.log 2>&1 &
     stop_later $!
-    wait_for 10 [ -S wire ]
+    wait_for 10 [ -S "$WIRE" ]
     vm -k "$CLOUD" -n "mode=stream,path=$WIRE" -- sh -c 'ip addr show eth0
         wget -q -O /tmp/file http://10.0.2.2:8072/file && md5sum </tmp/file'
     ip link set dummy0 down
