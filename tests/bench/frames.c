@@ -19,6 +19,7 @@
 #include <linux/sockios.h>
 #include <linux/virtio_net.h>
 #include <net/if.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -182,6 +183,11 @@ static void do_tso(const char *name, double seconds, bool on)
 
 static void count(const char *name, double seconds)
 {
+    int fd = packet_socket(name);
+    ethernet(ETHERTYPE);
+    if (write(fd, frame, 60) < 0) /* the other side begins when it has this */
+        fail("write");
+    close(fd);
     while (statistic(name, "rx_packets") < 1000)
         usleep(10000);
     uint64_t packets = statistic(name, "rx_packets"), bytes = statistic(name, "rx_bytes");
@@ -208,6 +214,10 @@ static int feed(size_t size, char **command)
         _exit(127);
     }
     close(fds[1]);
+    struct pollfd ready = {fds[0], POLLIN,
+                           0}; /* a card that is not up yet would only have to throw frames away */
+    while (poll(&ready, 1, 200) == 0 && waitpid(pid, &status, WNOHANG) == 0) {
+    }
     pid_t taker = fork(); /* what the guest says is thrown away */
     if (!taker) {
         static uint8_t any[70000];
