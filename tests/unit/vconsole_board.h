@@ -160,6 +160,13 @@ static inline unsigned told(void)
 #define TOLD(port, event, value) CHECK_EQ(told(), (unsigned)(port) << 16 | (event) << 8 | (value))
 
 static char folder[64];
+static inline void folder_remove(void)
+{
+    char command[100];
+    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    if (system(command))
+        printf("%s: is still there\n", folder);
+}
 static inline const char *in_folder(const char *format)
 {
     static char text[4][400];
@@ -167,6 +174,7 @@ static inline const char *in_folder(const char *format)
     if (!*folder) {
         strcpy(folder, "/tmp/vmlet-console-XXXXXX");
         CHECK(mkdtemp(folder));
+        atexit(folder_remove);
     }
     char *to = text[turn++ % 4];
     snprintf(to, sizeof text[0], format, folder, folder, folder);
