@@ -220,7 +220,7 @@ test_batch_without_descriptors_left() {
     # shellcheck disable=SC3045 # dash and busybox have it
     (ulimit -n 24; status 1 "$vmlet" batch list -j 6)
     grep -q ' 125 .* it could not be started: Too many open files$' out
-    grep -q '^5 passed, 1 failed' out
+    grep -q '^[1-5] passed, [1-5] failed' out # make, for one, leaves some open in its children
 }
 
 test_guests_of_lines_keep_their_results() {
