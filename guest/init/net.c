@@ -175,6 +175,19 @@ static void configure(struct card *c, bool first)
     }
 }
 
+/* The first card with a lease has the default route and the servers of names, whoever answered first. */
+static void configure_all(void)
+{
+    bool first = true;
+    for (unsigned i = 0; i < n_cards; i++)
+        if (cards[i].done) {
+            configure(&cards[i], first);
+            if (first)
+                write_resolv_conf(&cards[i].lease);
+            first = false;
+        }
+}
+
 /* ---- asking */
 
 static bool open_socket(struct card *c)
@@ -241,7 +254,9 @@ static void hear(struct card *c, uint64_t now)
     }
 }
 
-/* Asks with all cards until all have an address or the time is up. Returns how many have. */
+/* Asks with all cards until all have an address or the time is up. Returns how many have. Nothing is configured meanwhile: the
+ * kernel would send what the other cards ask from an address that another network gave (RFC 2131, 4.1: from 0), and their
+ * servers would not have it. */
 static unsigned ask(void)
 {
     uint64_t begun = now_ms(), end = begun + WAIT_MS;
@@ -279,11 +294,8 @@ static unsigned ask(void)
             hear(c, now);
             if (!c->done)
                 continue;
-            configure(c, !leases);
-            if (!leases++) {
-                write_resolv_conf(&c->lease);
+            if (!leases++)
                 end = now + SECOND_MS < end ? now + SECOND_MS : end;
-            }
         }
     }
 }
@@ -387,6 +399,7 @@ void net_start(const struct command *cmd)
         unsigned leases = ask();
         tell(cmd, leases);
         if (leases) {
+            configure_all();
             take_hostname(cmd);
             keep();
         }

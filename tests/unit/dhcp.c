@@ -212,7 +212,7 @@ static uint64_t ended(pid_t pid)
            (uint64_t)started.tv_nsec / 1000000;
 }
 
-/* The next DHCP message of the guest's, its type; 0: none within ms. */
+/* The next DHCP message of the guest's, its type; 0: none within ms. It comes from nobody's address. */
 static uint8_t next(int ms)
 {
     uint8_t frame[2048];
@@ -221,6 +221,8 @@ static uint8_t next(int ms)
         ssize_t n = read(tap, frame, sizeof frame);
         if (n >= 42 + 243 && frame[12] == 8 && !frame[13] && frame[23] == 17 && frame[37] == 67) {
             memcpy(asked, frame + 42, 300);
+            if (asked[10]) /* not a renewal */
+                CHECK(!memcmp(frame + 26, "\0\0\0\0", 4));
             return asked[242];
         }
     }
