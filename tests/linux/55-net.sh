@@ -212,7 +212,7 @@ test_two_cards_in_two_user_networks() { # 120 s
     head -c 100000 /dev/urandom >www/file
     vm -k "$CLOUD" -n model=virtio-net -n model=virtio-net -- sh -c '
         n=100
-        until [ "$(ip -6 addr | grep -c "inet6 fd")" = 2 ] || [ $((n -= 1)) = 0 ]; do usleep 100000; done
+        until [ "$(ip -6 addr | grep "inet6 fd" | grep -vc tentative)" = 2 ] || [ $((n -= 1)) = 0 ]; do usleep 100000; done
         ip addr; ip -6 route
         wget -q -O - http://10.0.3.2:8071/file | md5sum
         ping -6 -c 1 -W 5 fd76:6d6c:6574::2; ping -6 -c 1 -W 5 fd76:6d6c:6574:1::2'
