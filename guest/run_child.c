@@ -4,6 +4,7 @@
 
 #include "kvm/host/log.h"
 #include "kvm/host/opts.h"
+#include "kvm/host/ring.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -98,8 +99,8 @@ static void on_output(void *arg, const void *bytes, size_t n)
     size_t logged = n < room ? n : (size_t)room;
     log_write(c, p, logged);
     c->left_out += n - logged;
-    for (size_t i = n > RUN_TAIL ? n - RUN_TAIL : 0; i < n; i++)
-        c->ring[(c->written + i) % RUN_TAIL] = p[i];
+    size_t skip = n > RUN_TAIL ? n - RUN_TAIL : 0;
+    ring_put(c->ring, RUN_TAIL, (c->written + skip) % RUN_TAIL, p + skip, n - skip);
     c->written += n;
 }
 
@@ -109,10 +110,10 @@ static char *tail(const struct run_child *c)
     char *text = malloc(n + 1);
     if (!text)
         return NULL;
-    for (size_t i = 0; i < n; i++) {
-        char byte = c->ring[(c->written - n + i) % RUN_TAIL];
-        text[i] = byte ? byte : '?';
-    }
+    ring_get(c->ring, RUN_TAIL, (c->written - n) % RUN_TAIL, text, n);
+    for (size_t i = 0; i < n; i++)
+        if (!text[i])
+            text[i] = '?';
     text[n] = 0;
     return text;
 }

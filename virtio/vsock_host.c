@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "kvm/host/log.h"
+#include "kvm/host/ring.h"
 #include "virtio/vsock_priv.h"
 
 enum {
@@ -155,15 +156,8 @@ static uint32_t send_some(struct vsock_conn *c, struct iovec *iov, int n, bool *
 
 static void append(struct vsock_conn *c, const char *p, uint32_t len)
 {
-    while (len) {
-        uint32_t at = (c->head + c->used) % VSOCK_BUFFER, part = VSOCK_BUFFER - at;
-        if (part > len)
-            part = len;
-        memcpy(c->ring + at, p, part);
-        c->used += part;
-        p += part;
-        len -= part;
-    }
+    ring_put(c->ring, VSOCK_BUFFER, (c->head + c->used) % VSOCK_BUFFER, p, len);
+    c->used += len;
 }
 
 bool vsock_write(struct vsock_conn *c, const struct iovec *from, int n, uint32_t len)

@@ -24,7 +24,7 @@ struct run_child {
     int report, log;   /* descriptors; -1: none */
     uint64_t written;  /* bytes of output so far */
     uint64_t left_out; /* of them not in the log */
-    char ring[RUN_TAIL];
+    uint8_t ring[RUN_TAIL];
     struct run_children *all;
 };
 
