@@ -13,13 +13,7 @@
     rng_find
     call start               /* EBX: notify address */
     step                     /* 1: a message for each buffer */
-    mov table, %edi
-    mov $0x41, %eax
-    call set_entry
-    mov msix, %eax
-    movb $ENABLE, 3(%eax)
-    call kick
-    take_one
+    first_message
     cmpl $1, hits(0x41)
     fail_if ne
     step                     /* 2: masked: the pending bit, and no message */

@@ -10,13 +10,7 @@
     irqs_on
     rng_find
     call start
-    mov table, %edi
-    mov $0x41, %eax
-    call set_entry
-    mov msix, %eax
-    movb $ENABLE, 3(%eax)
-    call kick
-    take_one
+    first_message
     step                     /* 1: all of them */
     mov $1, %al
     call virtio_area

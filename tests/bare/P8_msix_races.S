@@ -12,13 +12,7 @@
     irqs_on
     rng_find
     call start
-    mov table, %edi
-    mov $0x41, %eax
-    call set_entry
-    mov msix, %eax
-    movb $ENABLE, 3(%eax)
-    call kick
-    take_one
+    first_message
     second_cpu
     step                     /* 1: under fire; what comes is of the vectors that were written */
     mov $300, %edx
