@@ -43,8 +43,8 @@ static void keep(struct many *m, struct run *run)
 static void release(struct many *m, struct run *run)
 {
     run_clear(run);
-    if (m->config.release)
-        m->config.release(m->config.ctx, run);
+    if (m->config.free_runs)
+        free(run);
 }
 
 /* ---- one run's way */

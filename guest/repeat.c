@@ -81,12 +81,6 @@ static bool failed(void *ctx, struct run *run)
     return run->status != 0;
 }
 
-static void release(void *ctx, struct run *run)
-{
-    (void)ctx;
-    free(run); /* the boot that it begins */
-}
-
 int repeat_run(const struct machine_options *o, int argc, char **argv)
 {
     struct repeat r = {.o = o};
@@ -102,7 +96,7 @@ int repeat_run(const struct machine_options *o, int argc, char **argv)
                                           .fail_fast = o->until_fail,
                                           .next = next,
                                           .failed = failed,
-                                          .release = release,
+                                          .free_runs = true,
                                           .ctx = &r});
     repeat_result(&many, o, many.first ? many.first->report : r.last);
     free(r.last);

@@ -151,13 +151,6 @@ static bool events(const struct run *run, const char *spec, uint64_t *n)
     return true;
 }
 
-static bool is_one_of(const char *reason, const char *const *list)
-{
-    while (*list && strcmp(reason, *list))
-        list++;
-    return *list != NULL;
-}
-
 /* The first boot has to do well; then it is known what there is to do. */
 static bool first_ended(struct sweep *s, const struct run *run)
 {
@@ -188,7 +181,7 @@ static bool first_ended(struct sweep *s, const struct run *run)
 
 static bool failed(void *ctx, struct run *run)
 {
-    static const char *const fine[] = {"exited", "signaled", "poweroff", "reboot", NULL};
+    static const char *const fine[] = {"exited", "signaled", "poweroff", "reboot"};
     struct sweep *s = ctx;
     const struct boot *b = (const struct boot *)run;
     uint64_t n;
@@ -197,14 +190,10 @@ static bool failed(void *ctx, struct run *run)
     if (events(run, b->spec[0], &n) && n < b->k)
         s->missed++;
     /* Without a command its status is 0; with one, a machine that goes off has left it without the status that it owed. */
-    bool quiet = !s->o->command || !strcmp(run->reason, "exited") || !strcmp(run->reason, "signaled");
-    return !quiet || !is_one_of(run->reason, fine);
-}
-
-static void release(void *ctx, struct run *run)
-{
-    (void)ctx;
-    free(run); /* the boot that it begins */
+    for (unsigned i = 0; i < (s->o->command ? 2 : 4); i++)
+        if (!strcmp(run->reason, fine[i]))
+            return false;
+    return true;
 }
 
 int sweep_run(const struct machine_options *o, int argc, char **argv)
@@ -221,7 +210,7 @@ int sweep_run(const struct machine_options *o, int argc, char **argv)
                                             .junit = o->junit,
                                             .next = next,
                                             .failed = failed,
-                                            .release = release,
+                                            .free_runs = true,
                                             .ctx = &s});
     if (s.missed)
         warn("--probe-sweep: %u faults were not reached (the boot is not the same each time)", s.missed);

@@ -25,7 +25,7 @@ struct many_config {
     struct run *(*next)(void *ctx);
     /* Whether that end is a failure; NULL: by its status. What comes next may follow from it. */
     bool (*failed)(void *ctx, struct run *run);
-    void (*release)(void *ctx, struct run *run); /* not needed any more; may be NULL */
+    bool free_runs; /* each is malloc()'s (or begins what is), and goes when it is not needed any more */
     void *ctx;
 };
 
