@@ -5,6 +5,7 @@
 #include "guest/gdb.h"
 #include "kvm/host/log.h"
 #include "kvm/host/loop.h"
+#include "kvm/host/unix_listener.h"
 #include "net/user.h"
 
 #include <errno.h>
@@ -13,20 +14,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 struct gdb_server {
     struct loop *loop;
     struct gdb *gdb;
     struct loop_fd listen, client;
-    uint16_t port;            /* 0: a path */
-    int listen_fd, client_fd; /* -1: none */
-    char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
-    dev_t dev; /* of our socket's file */
-    ino_t ino;
-    size_t have, used; /* of buffer */
+    uint16_t port;             /* 0: a path */
+    int listen_fd, client_fd;  /* -1: none */
+    struct unix_listener file; /* where it is a path: listen_fd is its */
+    size_t have, used;         /* of buffer */
     char buffer[4096];
 };
 
@@ -166,47 +163,23 @@ static int listen_tcp(struct gdb_server *s, const char *where, char *err, size_t
     return fd;
 }
 
-/* A socket at which nobody answers is a dead one's. */
-static bool nobody_answers(const struct sockaddr_un *addr)
-{
-    struct stat st;
-    if (lstat(addr->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
-        return false;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool dead =
-        fd >= 0 && connect(fd, (const struct sockaddr *)addr, sizeof *addr) < 0 && errno == ECONNREFUSED;
-    if (fd >= 0)
-        close(fd);
-    return dead;
-}
-
 static int listen_unix(struct gdb_server *s, const char *where, char *err, size_t err_size)
 {
-    struct sockaddr_un addr = {.sun_family = AF_UNIX};
-    struct stat st;
-    if (strlen(where) >= sizeof addr.sun_path) {
-        snprintf(err, err_size, "--gdb %.80s...: a socket's path has at most %zu characters", where,
-                 sizeof addr.sun_path - 1);
-        return -1;
-    }
-    memcpy(addr.sun_path, where, strlen(where));
-    if (nobody_answers(&addr))
-        unlink(where);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    mode_t old = umask(0177);
-    bool ok = fd >= 0 && bind(fd, (struct sockaddr *)&addr, sizeof addr) == 0 && listen(fd, 1) == 0;
-    int error = errno;
-    umask(old);
-    if (!ok) {
-        snprintf(err, err_size, "--gdb %s: %s", where, strerror(error));
-        if (fd >= 0)
-            close(fd);
-        return -1;
-    }
-    memcpy(s->path, addr.sun_path, sizeof s->path);
-    if (stat(where, &st) == 0)
-        s->dev = st.st_dev, s->ino = st.st_ino;
-    return fd;
+    if (unix_listener_open(&s->file, where, 1))
+        return s->file.fd;
+    if (errno == ENAMETOOLONG)
+        snprintf(err, err_size, "--gdb %.80s...: a socket's path has at most %d characters", where,
+                 UNIX_PATH - 1);
+    else /* what stands there and is no socket is in use as well */
+        snprintf(err, err_size, "--gdb %s: %s", where, strerror(errno == EEXIST ? EADDRINUSE : errno));
+    return -1;
+}
+
+static void stop_listening(struct gdb_server *s)
+{
+    if (s->port)
+        close(s->listen_fd);
+    unix_listener_close(&s->file);
 }
 
 struct gdb_server *gdb_server_new(struct loop *loop, struct gdb *gdb, const char *where, char *err,
@@ -226,7 +199,7 @@ struct gdb_server *gdb_server_new(struct loop *loop, struct gdb *gdb, const char
         return s;
     if (s->listen_fd >= 0) {
         snprintf(err, err_size, "--gdb %s: %s", where, strerror(errno));
-        close(s->listen_fd);
+        stop_listening(s);
     }
     free(s);
     return NULL;
@@ -234,15 +207,12 @@ struct gdb_server *gdb_server_new(struct loop *loop, struct gdb *gdb, const char
 
 void gdb_server_free(struct gdb_server *s)
 {
-    struct stat st;
     if (!s)
         return;
     hang_up(s);
     loop_fd_remove(&s->listen);
-    close(s->listen_fd);
+    stop_listening(s);
     if (s->port)
         user_own_port_remove(IPPROTO_TCP, s->port);
-    if (s->path[0] && lstat(s->path, &st) == 0 && st.st_dev == s->dev && st.st_ino == s->ino)
-        unlink(s->path);
     free(s);
 }

@@ -8,8 +8,8 @@
 #include "kvm/host/log.h"
 #include "kvm/host/patient.h"
 #include "kvm/host/term.h"
+#include "kvm/host/unix_listener.h"
 #include "mem/ram.h"
-#include "virtio/vsock.h"
 
 #include <string.h>
 
@@ -340,7 +340,7 @@ int machine_finish(struct machine *m)
         machine_postmortem(m);
     result_gate(&m->result);
     network_stop(m->network);
-    vsock_end();
+    unix_listeners_end();
     write_result(m, machine_patience(m));
     const char *error = m->verdict ? verdict_report(m->verdict, &m->result, machine_patience(m)) : NULL;
     if (error)

@@ -10,11 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "kvm/host/log.h"
+#include "kvm/host/unix_listener.h"
 
 enum {
     SAID_ALOUD = 5,
@@ -33,15 +32,14 @@ struct stream {
     bool listens;
     bool packets, sequence; /* SOCK_DGRAM or SOCK_SEQPACKET; the latter */
     enum state state;
-    int fd, listener;
+    int fd;
+    struct unix_listener listener;
     struct loop_fd watch, listen_watch;
     struct loop_timer retry;
     struct loop_task again;
-    uint64_t wait;  /* before the next try */
-    uint64_t tried; /* the last one */
-    bool said;      /* that there is nobody */
-    dev_t dev;      /* the listening socket's file */
-    ino_t ino;
+    uint64_t wait;            /* before the next try */
+    uint64_t tried;           /* the last one */
+    bool said;                /* that there is nobody */
     uint64_t times, bad, cut; /* connections; lengths that were absurd; packets that were too long */
 
     bool held;         /* the peer port has no room for the first frame of in[] */
@@ -336,26 +334,11 @@ static void apart(struct stream *s, const char *why)
     }
 }
 
-static int unix_socket(const char *path, struct sockaddr_un *at)
-{
-    *at = (struct sockaddr_un){.sun_family = AF_UNIX};
-    memcpy(at->sun_path, path, strlen(path));
-    return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-}
-
 /* false: nobody there; errno. A full backlog counts as nobody: connect() never waits here. */
 static bool join(struct stream *s)
 {
-    struct sockaddr_un at;
-    int fd = unix_socket(s->path, &at);
-    if (fd < 0)
-        return false;
-    if (connect(fd, (struct sockaddr *)&at, sizeof at) == 0)
-        return joined(s, fd);
-    int error = errno;
-    close(fd);
-    errno = error;
-    return false;
+    int fd = unix_connect(s->path);
+    return fd >= 0 && joined(s, fd);
 }
 
 static void try_again(struct stream *s)
@@ -378,7 +361,7 @@ static void on_caller(void *arg, uint32_t events)
 {
     struct stream *s = arg;
     (void)events;
-    int fd = accept4(s->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int fd = accept4(s->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0 || !joined(s, fd))
         return;
     loop_fd_events(&s->listen_watch, 0); /* others wait until this one goes */
@@ -396,46 +379,24 @@ static bool fail(const struct stream_options *o, char *err, size_t size, const c
     return false;
 }
 
-/* A socket that nobody answers at is a dead process's. Anything else is not ours to remove. */
-static bool clear_place(const struct stream_options *o, char *err, size_t size)
-{
-    struct stat st;
-    struct sockaddr_un at;
-    if (lstat(o->path, &st))
-        return errno == ENOENT || fail(o, err, size, "cannot be looked at");
-    errno = 0;
-    if (!S_ISSOCK(st.st_mode))
-        return fail(o, err, size, "is no socket (name another path=, or remove it)");
-    int fd = unix_socket(o->path, &at);
-    bool alive = fd >= 0 && (connect(fd, (struct sockaddr *)&at, sizeof at) == 0 || errno == EAGAIN);
-    if (fd >= 0)
-        close(fd);
-    errno = 0;
-    if (alive)
-        return fail(o, err, size, "somebody listens there already (leave out listen to join it)");
-    return unlink(o->path) == 0 || fail(o, err, size, "cannot be removed");
-}
-
 static bool open_listener(struct stream *s, const struct stream_options *o, char *err, size_t size)
 {
-    struct sockaddr_un at;
-    struct stat st;
-    if (!clear_place(o, err, size))
-        return false;
-    s->listener = unix_socket(o->path, &at);
-    if (s->listener < 0)
-        return fail(o, err, size, "socket");
-    mode_t was = umask(0177); /* set-up: one thread */
-    bool ok = bind(s->listener, (struct sockaddr *)&at, sizeof at) == 0;
-    umask(was);
-    if (!ok)
-        return fail(o, err, size, "cannot be made");
-    if (stat(o->path, &st) || listen(s->listener, 1))
-        return fail(o, err, size, "listen");
-    s->dev = st.st_dev;
-    s->ino = st.st_ino;
-    return loop_fd_add(s->port.net->loop, &s->listen_watch, s->listener, EPOLLIN, on_caller, s) ||
-           fail(o, err, size, "epoll");
+    static const struct {
+        int error;
+        const char *what;
+    } taken[] = {
+        {EEXIST,     "is no socket (name another path=, or remove it)"             },
+        {EADDRINUSE, "somebody listens there already (leave out listen to join it)"},
+    };
+    if (unix_listener_open(&s->listener, o->path, 1))
+        return loop_fd_add(s->port.net->loop, &s->listen_watch, s->listener.fd, EPOLLIN, on_caller, s) ||
+               fail(o, err, size, "epoll");
+    for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++)
+        if (errno == taken[i].error) {
+            errno = 0;
+            return fail(o, err, size, taken[i].what);
+        }
+    return fail(o, err, size, "cannot be made");
 }
 
 static bool open_given(struct stream *s, const struct stream_options *o, char *err, size_t size)
@@ -467,7 +428,7 @@ struct stream *stream_new(struct net *net, const struct stream_options *o, char 
     s->name = o->name;
     s->path = o->path;
     s->listens = o->listen;
-    s->fd = s->listener = -1;
+    s->fd = -1;
     s->wait = STREAM_RETRY_FIRST;
     loop_timer_init(net->loop, &s->retry, on_retry, s);
     loop_task_init(net->loop, &s->again, on_again, s);
@@ -502,7 +463,6 @@ void stream_print(struct stream *s, FILE *out)
 
 void stream_free(struct stream *s)
 {
-    struct stat st;
     if (!s)
         return;
     loop_timer_cancel(&s->retry);
@@ -511,10 +471,7 @@ void stream_free(struct stream *s)
     loop_fd_remove(&s->listen_watch);
     if (s->fd >= 0)
         close(s->fd);
-    if (s->listener >= 0)
-        close(s->listener);
-    if (s->ino && !lstat(s->path, &st) && st.st_dev == s->dev && st.st_ino == s->ino)
-        unlink(s->path);
+    unix_listener_close(&s->listener);
     port_free(&s->port);
     free(s);
 }

@@ -8,13 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "kvm/host/log.h"
 #include "kvm/host/patient.h"
 #include "kvm/host/stream.h"
+#include "kvm/host/unix_listener.h"
 
 enum {
     OUTPUT_BYTES = 64 << 10,
@@ -27,10 +26,9 @@ struct console_end {
     const char *spec, *path; /* path: what follows the kind; "" for standard streams */
     struct stream_out *out;
     struct stream_in *in;
-    int listener, caller; /* -1: none */
+    struct unix_listener listener;
+    int caller; /* -1: none */
     struct loop_fd listen_watch, watch;
-    dev_t file_dev; /* the listening socket's file, to be removed at the end if it is still that */
-    ino_t file_ino;
     bool full;  /* the caller takes no more for now */
     bool ended; /* no more will come in */
     bool gone;  /* the caller hung up */
@@ -135,7 +133,7 @@ static void on_call(void *arg, uint32_t events)
 {
     struct console_end *e = arg;
     (void)events;
-    int fd = accept4(e->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    int fd = accept4(e->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0)
         return;
     e->ended = e->gone = e->full = false;
@@ -269,50 +267,10 @@ static bool open_input(struct console_end *e)
     return ok;
 }
 
-/* A socket that nobody answers at is a dead process's. Anything else is not ours to remove. */
-static bool clear_place(const char *path, int fd, const struct sockaddr_un *at)
-{
-    struct stat st;
-    if (lstat(path, &st))
-        return errno == ENOENT;
-    if (!S_ISSOCK(st.st_mode)) {
-        errno = EEXIST;
-        return false;
-    }
-    if (connect(fd, (const struct sockaddr *)at, sizeof *at) == 0 || errno == EAGAIN) {
-        errno = EADDRINUSE;
-        return false;
-    }
-    return unlink(path) == 0;
-}
-
 static bool open_unix(struct console_end *e)
 {
-    struct sockaddr_un at = {.sun_family = AF_UNIX};
-    struct stat st;
-    errno = ENAMETOOLONG;
-    if (strlen(e->path) >= sizeof at.sun_path)
-        return false;
-    memcpy(at.sun_path, e->path, strlen(e->path));
-    int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool free_place = probe >= 0 && clear_place(e->path, probe, &at);
-    int error = errno;
-    if (probe >= 0)
-        close(probe);
-    errno = error;
-    if (!free_place)
-        return false;
-    e->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (e->listener < 0)
-        return false;
-    mode_t was = umask(0177); /* set-up: one thread */
-    bool bound = bind(e->listener, (struct sockaddr *)&at, sizeof at) == 0;
-    umask(was);
-    if (!bound || stat(e->path, &st) || listen(e->listener, 4))
-        return false;
-    e->file_dev = st.st_dev;
-    e->file_ino = st.st_ino;
-    return loop_fd_add(e->dev->board->loop, &e->listen_watch, e->listener, EPOLLIN, on_call, e);
+    return unix_listener_open(&e->listener, e->path, 4) &&
+           loop_fd_add(e->dev->board->loop, &e->listen_watch, e->listener.fd, EPOLLIN, on_call, e);
 }
 
 static const struct {
@@ -341,8 +299,7 @@ struct console_end *console_end_new(struct device *dev, unsigned port, const cha
             snprintf(err, err_size, "out of memory");
             return NULL;
         }
-        *e = (struct console_end){
-            .dev = dev, .port = port, .spec = spec, .path = spec + n, .listener = -1, .caller = -1};
+        *e = (struct console_end){.dev = dev, .port = port, .spec = spec, .path = spec + n, .caller = -1};
         *open = !kinds[i].called;
         if (kinds[i].open(e))
             return e;
@@ -357,17 +314,13 @@ struct console_end *console_end_new(struct device *dev, unsigned port, const cha
 
 void console_end_free(struct console_end *e)
 {
-    struct stat st;
     if (!e)
         return;
     loop_fd_remove(&e->watch);
     loop_fd_remove(&e->listen_watch);
     if (e->caller >= 0)
         close(e->caller);
-    if (e->listener >= 0)
-        close(e->listener);
-    if (e->file_ino && stat(e->path, &st) == 0 && st.st_dev == e->file_dev && st.st_ino == e->file_ino)
-        unlink(e->path);
+    unix_listener_close(&e->listener);
     stream_out_free(e->out);
     stream_in_free(e->in);
     if (e->has_stdin)

@@ -412,7 +412,6 @@ static const struct virtio_type vsock_type = {
 static const char *vsock_init(struct device *dev, struct board *board)
 {
     struct vsock *vs = (struct vsock *)dev;
-    vs->listener = -1;
     vs->last = &vs->first;
     vs->next_port = VSOCK_FIRST_PORT;
     vs->cid = vs->cid_option;

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "kvm/host/log.h"
@@ -17,8 +16,6 @@ enum {
     PORT_DIGITS = 11, /* "_4294967295" */
 };
 #define ACCEPT_AGAIN UINT64_C(1000000000) /* ns after a lack of descriptors */
-
-static struct vsock *all;
 
 static uint64_t now(const struct vsock *vs)
 {
@@ -128,7 +125,7 @@ void vsock_release(struct vsock_conn *c)
     close_socket(c);
     c->state = VSOCK_FREE;
     c->say = 0;
-    if (vs->n_conns-- == VSOCK_CONNS && vs->listener >= 0)
+    if (vs->n_conns-- == VSOCK_CONNS && vs->listener.open)
         loop_fd_events(&vs->watch, EPOLLIN);
 }
 
@@ -293,7 +290,7 @@ static void on_listener(void *arg, uint32_t events)
     struct vsock *vs = arg;
     (void)events;
     device_enter(&vs->v.pci.dev);
-    int fd = accept4(vs->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = accept4(vs->listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     struct vsock_conn *c = fd < 0 ? NULL : vsock_take(vs, fd, VSOCK_GREETING);
     if (c) {
         vsock_deadline(c, VSOCK_PATIENCE);
@@ -307,94 +304,35 @@ static void on_listener(void *arg, uint32_t events)
 
 int vsock_connect(struct vsock *vs, uint32_t port)
 {
-    struct sockaddr_un to = vs->address;
-    size_t n = strlen(to.sun_path);
-    snprintf(to.sun_path + n, sizeof to.sun_path - n, "_%u", port);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && connect(fd, (struct sockaddr *)&to, sizeof to)) {
-        close(fd);
-        fd = -1;
-    }
-    return fd;
+    char path[UNIX_PATH];
+    int n = snprintf(path, sizeof path, "%s_%u", vs->listener.path, port);
+    return n > 0 && (size_t)n < sizeof path ? unix_connect(path) : -1;
 }
 
 /* --- the file */
 
-/* A file of that name stands in the way: is anybody there? */
-static bool is_stale(const struct sockaddr_un *a)
-{
-    struct stat st;
-    if (lstat(a->sun_path, &st) || !S_ISSOCK(st.st_mode))
-        return false;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    bool stale = fd >= 0 && connect(fd, (const struct sockaddr *)a, sizeof *a) && errno == ECONNREFUSED;
-    if (fd >= 0)
-        close(fd);
-    return stale;
-}
-
 const char *vsock_listen(struct vsock *vs, char *error, size_t size)
 {
-    struct sockaddr_un *a = &vs->address;
-    struct stat st;
-    size_t most = sizeof a->sun_path - 1 - PORT_DIGITS;
-    *a = (struct sockaddr_un){.sun_family = AF_UNIX};
+    size_t most = UNIX_PATH - 1 - PORT_DIGITS;
     vs->accept_again = LOOP_NEVER;
     if (!*vs->path || strlen(vs->path) > most) {
         snprintf(error, size, "path=: takes 1 to %zu characters (_PORT comes behind it)", most);
         return error;
     }
-    memcpy(a->sun_path, vs->path, strlen(vs->path));
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    bool bound = fd >= 0 && fchmod(fd, 0600) == 0 && bind(fd, (struct sockaddr *)a, sizeof *a) == 0;
-    if (fd >= 0 && !bound && errno == EADDRINUSE && is_stale(a) && unlink(a->sun_path) == 0)
-        bound = bind(fd, (struct sockaddr *)a, sizeof *a) == 0;
-    if (!bound || listen(fd, BACKLOG) || stat(a->sun_path, &st) ||
-        !loop_fd_add(vs->v.pci.dev.board->loop, &vs->watch, fd, EPOLLIN, on_listener, vs)) {
-        snprintf(error, size, "path=%.*s: %s%s", (int)most, vs->path, strerror(errno),
-                 errno == EADDRINUSE ? " (somebody listens there, or it is no socket: use another)" : "");
-        if (bound)
-            unlink(a->sun_path);
-        if (fd >= 0)
-            close(fd);
+    if (!unix_listener_open(&vs->listener, vs->path, BACKLOG) ||
+        !loop_fd_add(vs->v.pci.dev.board->loop, &vs->watch, vs->listener.fd, EPOLLIN, on_listener, vs)) {
+        bool taken = errno == EADDRINUSE || errno == EEXIST;
+        snprintf(error, size, "path=%.*s: %s%s", (int)most, vs->path, strerror(taken ? EADDRINUSE : errno),
+                 taken ? " (somebody listens there, or it is no socket: use another)" : "");
+        unix_listener_close(&vs->listener);
         return error;
     }
-    vs->listener = fd;
-    vs->file_dev = st.st_dev;
-    vs->file_ino = st.st_ino;
-    vs->next = all;
-    all = vs;
-    static bool registered;
-    if (!registered)
-        atexit(vsock_end);
-    registered = true;
     return NULL;
-}
-
-static void remove_file(struct vsock *vs)
-{
-    struct stat st;
-    if (lstat(vs->address.sun_path, &st) == 0 && st.st_dev == vs->file_dev && st.st_ino == vs->file_ino)
-        unlink(vs->address.sun_path);
-}
-
-void vsock_end(void)
-{
-    for (; all; all = all->next)
-        remove_file(all);
 }
 
 void vsock_unlisten(struct vsock *vs)
 {
-    for (struct vsock **at = &all; *at; at = &(*at)->next)
-        if (*at == vs) {
-            remove_file(vs);
-            *at = vs->next;
-            break;
-        }
-    if (vs->listener < 0)
-        return;
-    loop_fd_remove(&vs->watch);
-    close(vs->listener);
-    vs->listener = -1;
+    if (vs->listener.open)
+        loop_fd_remove(&vs->watch);
+    unix_listener_close(&vs->listener);
 }

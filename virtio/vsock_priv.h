@@ -5,8 +5,7 @@
 #ifndef VIRTIO_VSOCK_PRIV_H
 #define VIRTIO_VSOCK_PRIV_H
 
-#include <sys/un.h>
-
+#include "kvm/host/unix_listener.h"
 #include "virtio/pci.h"
 #include "virtio/vsock.h"
 
@@ -84,10 +83,7 @@ struct vsock {
     uint64_t cid;           /* configuration */
     uint32_t cid_option;
     const char *path;
-    struct sockaddr_un address;
-    dev_t file_dev; /* to remove no other */
-    ino_t file_ino;
-    int listener; /* -1: none */
+    struct unix_listener listener; /* zeroed at first */
     struct loop_fd watch;
     uint64_t accept_again; /* LOOP_NEVER: it is not in want of descriptors */
     struct device_timer patience;
@@ -105,7 +101,6 @@ struct vsock {
     uint64_t packets_in, packets_out;
 
     struct iovec tx_iov[VSOCK_PIECES], rx_iov[VSOCK_PIECES], iov[VSOCK_PIECES];
-    struct vsock *next; /* all, for vsock_end() */
 };
 
 /* --- vsock.c */

@@ -38,7 +38,4 @@ enum {
 
 extern const struct device_class vsock_class; /* virtio-vsock */
 
-/* Removes the sockets' files. At the end of the process, however it comes; any number of times. */
-void vsock_end(void);
-
 #endif

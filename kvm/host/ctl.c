@@ -6,15 +6,14 @@
 #include "kvm/host/ctl.h"
 #include "kvm/host/log.h"
 #include "kvm/host/opts.h"
+#include "kvm/host/unix_listener.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -44,14 +43,11 @@ struct client {
 
 struct ctl {
     struct loop *loop;
-    int listen_fd, dir_fd;
+    struct unix_listener listener;
     struct loop_fd listen;
     struct loop_timer retry;
     struct command commands[COMMANDS];
     unsigned n_commands;
-    dev_t dev; /* of our socket's file, so that we remove no other */
-    ino_t ino;
-    char file[CTL_NAME + 8];
     struct client clients[CTL_CLIENTS];
 };
 
@@ -311,7 +307,7 @@ static void listen_event(void *arg, uint32_t events)
         loop_fd_events(&ctl->listen, 0);
         return;
     }
-    int fd = accept4(ctl->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = accept4(ctl->listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (fd >= 0) {
         client_new(ctl, c, fd);
     } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
@@ -329,40 +325,18 @@ static void listen_again(void *arg)
 
 /* --- Life ---------------------------------------------------------------------------------------------------------- */
 
-/* Makes the socket; the folder is locked. */
+/* Makes the socket. The folder is ours alone, so nobody can exchange it on the way. */
 static const char *claim(struct ctl *ctl, const char *dir_path, const char *name)
 {
     struct sockaddr_un address;
     const char *error = ctl_address(dir_path, name, &address);
-    if (error)
+    if (error || unix_listener_open(&ctl->listener, address.sun_path, CTL_CLIENTS))
         return error;
-    int probe = ctl_connect(ctl->dir_fd, name, &address, false);
-    if (probe >= 0 || errno == EAGAIN) {
-        if (probe >= 0)
-            close(probe);
+    if (errno == EADDRINUSE)
         return opts_say("name \"%s\": a guest of that name is running (choose another --name)", name);
-    }
-    if (errno == ECONNREFUSED)
-        unlinkat(ctl->dir_fd, ctl->file,
-                 0); /* nobody behind it, and nobody can be about to listen: the folder is ours */
-    else if (errno == ENOTSOCK)
+    if (errno == EEXIST)
         return opts_say("control socket %s: is there already and is no socket (remove it)", address.sun_path);
-    else if (errno != ENOENT)
-        return opts_say("control socket %s: %s", address.sun_path, strerror(errno));
-
-    struct stat st;
-    ctl->listen_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (ctl->listen_fd < 0)
-        return opts_say("control socket: socket: %s", strerror(errno));
-    if (bind(ctl->listen_fd, (struct sockaddr *)&address, sizeof address) < 0)
-        return opts_say("control socket %s: bind: %s", address.sun_path, strerror(errno));
-    if (!fstatat(ctl->dir_fd, ctl->file, &st, AT_SYMLINK_NOFOLLOW)) {
-        ctl->dev = st.st_dev;
-        ctl->ino = st.st_ino;
-    }
-    if (listen(ctl->listen_fd, CTL_CLIENTS) < 0)
-        return opts_say("control socket %s: listen: %s", address.sun_path, strerror(errno));
-    return NULL;
+    return opts_say("control socket %s: %s", address.sun_path, strerror(errno));
 }
 
 struct ctl *ctl_new(struct loop *loop, const char *name, const char **error)
@@ -377,16 +351,12 @@ struct ctl *ctl_new(struct loop *loop, const char *name, const char **error)
         return NULL;
     }
     ctl->loop = loop;
-    ctl->listen_fd = -1;
-    snprintf(ctl->file, sizeof ctl->file, "%s.sock", name);
-    ctl->dir_fd = ctl_dir_open(true, &dir_path, error);
-    if (ctl->dir_fd >= 0) {
-        *error = ctl_dir_lock(ctl->dir_fd)
-                     ? claim(ctl, dir_path, name)
-                     : opts_say("control folder %s: flock: %s", dir_path, strerror(errno));
-        flock(ctl->dir_fd, LOCK_UN);
+    int dir = ctl_dir_open(true, &dir_path, error);
+    if (dir >= 0) {
+        *error = claim(ctl, dir_path, name);
+        close(dir);
     }
-    if (!*error && !loop_fd_add(loop, &ctl->listen, ctl->listen_fd, EPOLLIN, listen_event, ctl))
+    if (!*error && !loop_fd_add(loop, &ctl->listen, ctl->listener.fd, EPOLLIN, listen_event, ctl))
         *error = opts_say("control socket: epoll_ctl: %s", strerror(errno));
     if (*error) {
         ctl_free(ctl);
@@ -406,13 +376,6 @@ void ctl_free(struct ctl *ctl)
             client_close(&ctl->clients[i]);
     loop_timer_cancel(&ctl->retry);
     loop_fd_remove(&ctl->listen);
-    struct stat st;
-    if (ctl->ino && !fstatat(ctl->dir_fd, ctl->file, &st, AT_SYMLINK_NOFOLLOW) && st.st_ino == ctl->ino &&
-        st.st_dev == ctl->dev)
-        unlinkat(ctl->dir_fd, ctl->file, 0);
-    if (ctl->listen_fd >= 0)
-        close(ctl->listen_fd);
-    if (ctl->dir_fd >= 0)
-        close(ctl->dir_fd);
+    unix_listener_close(&ctl->listener);
     free(ctl);
 }

@@ -4,13 +4,13 @@
 #include "ctl_path.h"
 #include "kvm/host/ctl.h"
 #include "kvm/host/opts.h"
+#include "kvm/host/unix_listener.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <unistd.h>
@@ -156,14 +156,11 @@ const char *ctl_list(void (*each)(void *arg, const char *name, pid_t pid), void 
         pid_t pid = 0;
         snprintf(name, sizeof name, "%.*s", (int)strlen(entries[i]->d_name) - 5, entries[i]->d_name);
         if (!ctl_name_error(name) && !ctl_address(dir_path, name, &address)) {
-            if (alive(dir, name, &address, &pid)) {
+            if (alive(dir, name, &address, &pid))
                 each(arg, name, pid);
-            } else if (errno == ECONNREFUSED && ctl_dir_lock(dir)) {
-                /* Ask again: meanwhile a new guest may have taken the name. */
-                if (!alive(dir, name, &address, &pid) && errno == ECONNREFUSED)
-                    unlinkat(dir, entries[i]->d_name, 0);
-                flock(dir, LOCK_UN);
-            }
+            else if (errno == ECONNREFUSED)
+                unix_listener_clear(
+                    address.sun_path); /* which asks again: a new guest may have taken the name */
         }
         free(entries[i]);
     }

@@ -10,10 +10,8 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 const char *ctl_name_error(const char *name)
@@ -83,19 +81,6 @@ const char *ctl_beside(const char *name, const char *suffix, const char **error)
         return NULL;
     close(dir);
     return opts_say("%s/%s%s", path, name, suffix);
-}
-
-bool ctl_dir_lock(int dir)
-{
-    for (int tries = 0; tries < 200; tries++) {
-        if (!flock(dir, LOCK_EX | LOCK_NB))
-            return true;
-        if (errno != EWOULDBLOCK && errno != EINTR)
-            return false;
-        nanosleep(&(struct timespec){0, 10 * 1000 * 1000}, NULL);
-    }
-    errno = ETIMEDOUT;
-    return false;
 }
 
 const char *ctl_address(const char *dir_path, const char *name, struct sockaddr_un *address)

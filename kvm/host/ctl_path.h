@@ -11,9 +11,6 @@
 /* The folder, open, or -1 and *error (NULL with ENOENT if it is not there and !create). *path gets its name. */
 int ctl_dir_open(bool create, const char **path, const char **error);
 
-/* flock() of the folder, tried for up to 2 s. The lock goes with the descriptor. */
-bool ctl_dir_lock(int dir);
-
 /* NAME.sock in the folder as an address; NULL or an error: the path does not fit. */
 const char *ctl_address(const char *dir_path, const char *name, struct sockaddr_un *address);
 

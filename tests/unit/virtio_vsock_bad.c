@@ -217,7 +217,7 @@ TEST(vsock_sockets_file)
           strstr(err, "cid= is missing"));
     CHECK(!device_new(&m->board, &vsock_class, NULL, "cid=2,path=x", err, sizeof err));
     (void)dev;
-    vsock_end();
+    unix_listeners_end();
     CHECK(lstat(path, &st) < 0);
     /* one that a dead process left */
     close(unix_socket(path, true));
@@ -227,7 +227,7 @@ TEST(vsock_sockets_file)
     /* one that another has put there since is not ours to remove */
     unlink(path);
     fd = unix_socket(path, true);
-    vsock_end();
+    unix_listeners_end();
     CHECK(lstat(path, &st) == 0);
     close(fd);
     unlink(path);

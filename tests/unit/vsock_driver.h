@@ -7,6 +7,8 @@
 
 #include "virtio_board.h"
 
+#include "kvm/host/unix_listener.h"
+
 #include "virtio/vsock.h"
 
 #include <errno.h>

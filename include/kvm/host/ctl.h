@@ -10,8 +10,7 @@
  * bytes. No client can block or grow the process beyond that and the answers of the commands.
  *
  * Names: letters, digits and _ . - + @, not first a dot or a dash, at most CTL_NAME characters: no name leaves its folder.
- * Making, probing and removing sockets happens under flock() of the folder, so a socket that refuses a connection then has
- * no process, and whoever finds it removes it.
+ * A socket without a process is removed by whoever finds it (kvm/host/unix_listener.h says how safely).
  */
 #ifndef KVM_HOST_CTL_H
 #define KVM_HOST_CTL_H
