@@ -22,7 +22,7 @@ enum {
 int fuse_op_opendir(struct fuse_call *c)
 {
     struct fuse_open_out out = {0};
-    int fd = fuse_reopen(c->s, c->fd, O_RDONLY | O_DIRECTORY);
+    int fd = fuse_reopen(c->s, c->fd, O_RDONLY | O_DIRECTORY | (c->s->ro && c->s->root ? O_NOATIME : 0));
     if (fd < 0)
         return fd;
     int rc = fuse_open_add(c->s, fd, FUSE_KIND_DIR, false, &out.fh);

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: MIT
 /* Files and what is in them. Data goes between the host's file and the guest's memory by preadv() and pwritev(), with nothing
  * in between. The host's kernel takes the set-user-ID bits away when an ordinary user writes; as root we do it where the
- * request says so (HANDLE_KILLPRIV_V2). */
+ * request says so (HANDLE_KILLPRIV_V2).
+ *
+ * O_APPEND is each write's, not the descriptor's: the guest's kernel writes pages of a mapping by any handle that it has of the
+ * file, and they must go where they were; and a process may set and clear the flag by fcntl(). */
 #include "virtio/fuse_priv.h"
 
 #include <fcntl.h>
 #include <unistd.h>
 
 enum {
-    OPEN_FLAGS = O_ACCMODE | O_APPEND | O_TRUNC | O_SYNC | O_DSYNC | O_NOATIME,
+    OPEN_FLAGS = O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC | O_NOATIME,
     IOV_MOST = 1024, /* UIO_MAXIOV */
     COPY_MOST =
         1 << 27, /* in one request: it holds a thread, and a reset waits for it. Who wants more asks again */
@@ -57,9 +60,11 @@ static int open_node(struct fuse_call *c, struct fuse_node *node, int path_fd, u
     if (writes(flags) && c->s->ro)
         return -EROFS;
     int host = (int)(flags & OPEN_FLAGS) | O_NONBLOCK; /* a lease must not hold us */
+    if (c->s->ro && c->s->root)
+        host |= O_NOATIME; /* the times of reading are the host's own */
     int fd = fuse_reopen(c->s, path_fd, host);
-    if (fd == -EPERM && host & O_NOATIME)
-        fd = fuse_reopen(c->s, path_fd, host & ~O_NOATIME);
+    if (fd == -EPERM) /* not the file's owner, or it may only be added to (chattr +a) */
+        fd = fuse_reopen(c->s, path_fd, (host & ~O_NOATIME) | (int)(flags & O_APPEND));
     if (fd < 0)
         return fd;
     int rc = flags & O_TRUNC && how & FUSE_OPEN_KILL_SUIDGID ? fuse_kill_suidgid(fd) : 0;
@@ -112,15 +117,15 @@ static int create_old(struct fuse_call *c, struct fuse_entry_out *entry, struct 
 
 static int make(struct fuse_call *c, const char *name, int flags)
 {
-    mode_t old;
-    int fd = fuse_id_enter(c, c->in.create.umask, &old);
-    if (fd < 0)
-        return fd;
-    fd =
-        openat(c->fd, name, (int)(c->in.create.flags & OPEN_FLAGS & ~(uint32_t)O_NOATIME) | flags | O_CLOEXEC,
-               c->in.create.mode & 07777);
-    int rc = fd < 0 ? errno == EMFILE ? -ENFILE : -errno : fd;
-    fuse_id_leave(c, old);
+    mode_t mode = c->in.create.mode & 07777;
+    int rc = fuse_id_enter(c, c->in.create.umask, &mode);
+    if (rc < 0)
+        return rc;
+    flags |= (int)(c->in.create.flags & OPEN_FLAGS & ~(uint32_t)O_NOATIME) | O_CLOEXEC;
+    rc = openat(c->fd, name, flags, mode);
+    if (rc < 0)
+        rc = errno == EMFILE ? -ENFILE : -errno;
+    fuse_id_leave(c);
     return rc;
 }
 
@@ -197,9 +202,11 @@ int fuse_op_write(struct fuse_call *c)
     if (!open)
         return -EBADF;
     int rc = in->write_flags & FUSE_WRITE_KILL_SUIDGID && open->writable ? fuse_kill_suidgid(open->fd) : 0;
+    int how = in->flags & O_APPEND && !(in->write_flags & FUSE_WRITE_CACHE) ? RWF_APPEND : 0;
     uint64_t at = in->offset;
     while (rc == 0 && c->req.left) {
-        ssize_t put = pwritev(open->fd, c->req.iov, c->req.n < IOV_MOST ? c->req.n : IOV_MOST, (off_t)at);
+        int n = c->req.n < IOV_MOST ? c->req.n : IOV_MOST;
+        ssize_t put = pwritev2(open->fd, c->req.iov, n, (off_t)at, how);
         if (put < 0 && errno == EINTR)
             continue;
         if (put <= 0)
@@ -222,8 +229,8 @@ int fuse_op_flush(struct fuse_call *c)
         return -EBADF;
     int rc = 0;
     if (open->writable) {
-        int fd = fcntl(open->fd, F_DUPFD_CLOEXEC, 3);
-        rc = fd < 0 || (close(fd) < 0 && errno != EINTR) ? -errno : 0;
+        int fd = fcntl(open->fd, F_DUPFD_CLOEXEC, 3); /* want of descriptors is no error of the file's */
+        rc = fd >= 0 && close(fd) < 0 && errno != EINTR ? -errno : 0;
     }
     fuse_open_put(c->s, open);
     return rc;
@@ -297,9 +304,9 @@ int fuse_op_copy_file_range(struct fuse_call *c)
 
 int fuse_op_syncfs(struct fuse_call *c)
 {
-    if (c->s->ro || (c->node->type != S_IFDIR && c->node->type != S_IFREG))
+    if (c->s->ro || c->node->sealed || (c->node->type != S_IFDIR && c->node->type != S_IFREG))
         return 0;
-    int fd = fuse_reopen(c->s, c->fd, O_RDONLY);
+    int fd = fuse_reopen(c->s, c->fd, O_RDONLY | O_NONBLOCK);
     if (fd < 0)
         return fd;
     int rc = syncfs(fd) < 0 ? -errno : 0;

@@ -32,7 +32,7 @@ static bool mount_known(struct fuse_server *s, int fd, uint64_t mnt, unsigned mo
         return true;
     if (!S_ISDIR(mode) && !S_ISREG(mode))
         return false; /* not to be opened; something else of that mount may come first */
-    int open = fuse_reopen(s, fd, O_RDONLY | (S_ISDIR(mode) ? O_DIRECTORY : 0));
+    int open = fuse_reopen(s, fd, O_RDONLY | (S_ISDIR(mode) ? O_DIRECTORY : O_NONBLOCK));
     if (open < 0)
         return false;
     int again = open_by_handle_at(open, handle, O_PATH | O_CLOEXEC);

@@ -3,7 +3,9 @@
  * group of a setgid folder, default ACLs and quotas are what the host's kernel makes of them, at once, and no name is looked
  * at twice (a chown after the fact would be of whatever the name stands for by then). It keeps its capabilities, since it is the
  * guest's kernel that says who may do what, and it knows groups that are not in the request. All of this is the thread's own
- * in Linux (setfsuid(2), capset(2)); so is the umask, once the thread has left the process's by unshare(CLONE_FS). */
+ * in Linux (setfsuid(2), capset(2)); so is the umask, once the thread has left the process's by unshare(CLONE_FS). Where that
+ * is forbidden (containers do it) the process's umask stays, and the guest's is taken from the mode before the host's kernel
+ * sees it: then a folder's default ACL does not outdo it. */
 #include "virtio/fuse_priv.h"
 
 #include <linux/capability.h>
@@ -13,6 +15,7 @@
 #include <unistd.h>
 
 static _Thread_local bool own_fs;
+static _Thread_local mode_t old_mask;
 
 static bool caps(long call, uint64_t value[2])
 {
@@ -47,13 +50,10 @@ static void back(const struct fuse_call *c)
         setfsgid(0);
 }
 
-int fuse_id_enter(const struct fuse_call *c, unsigned mask, mode_t *old)
+int fuse_id_enter(const struct fuse_call *c, unsigned mask, mode_t *mode)
 {
-    if (!own_fs) {
-        if (unshare(CLONE_FS) < 0)
-            return -errno;
-        own_fs = true;
-    }
+    if (!own_fs)
+        own_fs = unshare(CLONE_FS) == 0;
     if (c->s->root && (c->h.uid || c->h.gid)) {
         uint64_t value[2] = {c->s->caps[0], c->s->caps[1]};
         if (c->h.gid)
@@ -67,13 +67,17 @@ int fuse_id_enter(const struct fuse_call *c, unsigned mask, mode_t *old)
             return -EPERM;
         }
     }
-    *old = umask(mask & 0777);
+    if (own_fs)
+        old_mask = umask(mask & 0777);
+    else
+        *mode &= ~(mode_t)(mask & 0777);
     return 0;
 }
 
-void fuse_id_leave(const struct fuse_call *c, mode_t old)
+void fuse_id_leave(const struct fuse_call *c)
 {
-    umask(old);
+    if (own_fs)
+        umask(old_mask);
     if (c->s->root && (c->h.uid || c->h.gid))
         back(c);
 }

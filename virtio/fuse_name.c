@@ -17,17 +17,17 @@ static int look(struct fuse_call *c)
 int fuse_op_symlink(struct fuse_call *c)
 {
     char target[PATH_MAX];
-    mode_t old;
+    mode_t mode = 0777;
     int rc = fuse_text(&c->req, target, sizeof target);
     if (rc < 0)
         return rc;
     if (c->req.left)
         return -EINVAL;
-    rc = fuse_id_enter(c, 0, &old);
+    rc = fuse_id_enter(c, 0, &mode);
     if (rc < 0)
         return rc;
     rc = symlinkat(target, c->fd, c->name[0]) < 0 ? -errno : 0;
-    fuse_id_leave(c, old);
+    fuse_id_leave(c);
     return rc < 0 ? rc : look(c);
 }
 
@@ -35,23 +35,23 @@ int fuse_op_mknod(struct fuse_call *c)
 {
     const struct fuse_mknod_in *in = &c->in.mknod;
     dev_t dev = makedev(in->rdev >> 8 & 0xfff, (in->rdev & 0xff) | (in->rdev >> 12 & 0xfff00));
-    mode_t old;
-    int rc = fuse_id_enter(c, in->umask, &old);
+    mode_t mode = in->mode & (S_IFMT | 07777);
+    int rc = fuse_id_enter(c, in->umask, &mode);
     if (rc < 0)
         return rc;
-    rc = mknodat(c->fd, c->name[0], in->mode & (S_IFMT | 07777), dev) < 0 ? -errno : 0;
-    fuse_id_leave(c, old);
+    rc = mknodat(c->fd, c->name[0], mode, dev) < 0 ? -errno : 0;
+    fuse_id_leave(c);
     return rc < 0 ? rc : look(c);
 }
 
 int fuse_op_mkdir(struct fuse_call *c)
 {
-    mode_t old;
-    int rc = fuse_id_enter(c, c->in.mkdir.umask, &old);
+    mode_t mode = c->in.mkdir.mode & 07777;
+    int rc = fuse_id_enter(c, c->in.mkdir.umask, &mode);
     if (rc < 0)
         return rc;
-    rc = mkdirat(c->fd, c->name[0], c->in.mkdir.mode & 07777) < 0 ? -errno : 0;
-    fuse_id_leave(c, old);
+    rc = mkdirat(c->fd, c->name[0], mode) < 0 ? -errno : 0;
+    fuse_id_leave(c);
     return rc < 0 ? rc : look(c);
 }
 

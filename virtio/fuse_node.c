@@ -203,7 +203,15 @@ void fuse_node_forget(struct fuse_server *s, uint64_t id, uint64_t lookups)
 
 int fuse_node_fd(struct fuse_server *s, const struct fuse_node *node)
 {
-    return node->fd >= 0 ? node->fd : fuse_handle_open(s, node->key.mnt, node->handle);
+    if (node->fd >= 0)
+        return node->fd;
+    struct stat st;
+    int fd = fuse_handle_open(s, node->key.mnt, node->handle);
+    if (fd < 0 || (fstat(fd, &st) == 0 && (st.st_mode & S_IFMT) == node->type))
+        return fd;
+    close(
+        fd); /* file systems without generations give the handle of a file that is gone to a new one, be it a device */
+    return -ESTALE;
 }
 
 void fuse_node_fd_done(const struct fuse_node *node, int fd)

@@ -201,10 +201,11 @@ unsigned fuse_fds_used(void);
 unsigned fuse_fds_most(void);
 void fuse_fds_set_most(unsigned most); /* for tests; 0: as the limit says */
 
-/* fuse_id.c: as whom files are made; between the two no other request is served by this thread. */
+/* fuse_id.c: as whom files are made; between the two no other request is served by this thread. mask: the guest's umask;
+ * enter may take it from the mode itself. */
 bool fuse_id_init(struct fuse_server *s);
-int fuse_id_enter(const struct fuse_call *c, unsigned mask, mode_t *old);
-void fuse_id_leave(const struct fuse_call *c, mode_t old);
+int fuse_id_enter(const struct fuse_call *c, unsigned mask, mode_t *mode);
+void fuse_id_leave(const struct fuse_call *c);
 
 /* "N" and "/proc/self/fd/N". */
 struct fuse_fd_name {

@@ -26,9 +26,10 @@
  *   that file system may want it.
  *
  * Threads: fuse_answer() may be called by several threads at once and may block; it takes locks of rank LOCK_QUEUE only. A
- * thread that makes files leaves the process's umask and folder for ones of its own (unshare(CLONE_FS)), and if it does so as
- * another user the kernel takes the process for one not to be dumped (prctl(2), PR_SET_DUMPABLE). System calls used:
- * openat statx statfs getdents64 lseek preadv pwritev … fallocate copy_file_range, *at() for names, setfsuid setfsgid capset
+ * thread that makes files leaves the process's umask and folder for ones of its own (unshare(CLONE_FS); where that is forbidden,
+ * as in containers, the process's umask counts beside the guest's), and if it does so as another user the kernel takes the
+ * process for one not to be dumped (prctl(2), PR_SET_DUMPABLE). System calls used:
+ * openat statx statfs getdents64 lseek preadv pwritev2 … fallocate copy_file_range, *at() for names, setfsuid setfsgid capset
  * for identities, all by descriptor, or by /proc/self/fd where no call takes an O_PATH descriptor.
  */
 #ifndef VIRTIO_FUSE_H

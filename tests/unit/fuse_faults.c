@@ -47,7 +47,7 @@ WRAP(int, fstatfs, (int fd, struct statfs *sf), fd, sf)
 WRAP(ssize_t, getdents64, (int fd, void *buf, size_t n), fd, buf, n)
 WRAP(off_t, lseek, (int fd, off_t at, int whence), fd, at, whence)
 WRAP(ssize_t, preadv, (int fd, const struct iovec *iov, int n, off_t at), fd, iov, n, at)
-WRAP(ssize_t, pwritev, (int fd, const struct iovec *iov, int n, off_t at), fd, iov, n, at)
+WRAP(ssize_t, pwritev2, (int fd, const struct iovec *iov, int n, off_t at, int how), fd, iov, n, at, how)
 WRAP(int, fchownat, (int fd, const char *name, uid_t uid, gid_t gid, int flags), fd, name, uid, gid, flags)
 WRAP(int, fchmodat, (int fd, const char *name, mode_t mode, int flags), fd, name, mode, flags)
 WRAP(int, fchmod, (int fd, mode_t mode), fd, mode)
@@ -106,7 +106,7 @@ static const char *const victims[] = {"openat",
                                       "getdents64",
                                       "lseek",
                                       "preadv",
-                                      "pwritev",
+                                      "pwritev2",
                                       "fchownat",
                                       "fchmodat",
                                       "fchmod",

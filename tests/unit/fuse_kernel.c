@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/wait.h>
 
@@ -161,6 +162,53 @@ TEST(fuse_kernel_a_tree_is_copied_and_compared)
               "(cd /usr/include/linux && find . -printf '%p %m %s %T@ %l\\n' | sort) >$H/one\n"
               "(cd $M/tree && find . -printf '%p %m %s %T@ %l\\n' | sort) >$M/two; cmp $H/one $H/two\n"
               "tar -C $M -cf - tree | tar -C $H -df -; rm -r $M/tree; [ ! -e $H/tree ]");
+}
+
+TEST(fuse_kernel_what_is_appended_goes_behind_what_the_host_appended)
+{
+    run(NULL, "cd $M; exec 3>>f; echo a >&3; printf host >>$H/f; echo b >&3\n"
+              "[ \"$(cat $H/f)\" = \"$(printf 'a\\nhostb')\" ]");
+}
+
+/* Pages of a mapping are written by whatever handle there is. */
+static int map_and_append(const char *path)
+{
+    char page[4096] = "old";
+    int fd = open(path, O_RDWR | O_CREAT | O_APPEND, 0644);
+    if (fd < 0 || write(fd, page, sizeof page) != sizeof page)
+        return 1;
+    char *map = mmap(NULL, sizeof page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (map == MAP_FAILED)
+        return 2;
+    memcpy(map, "new", 3);
+    return msync(map, sizeof page, MS_SYNC) < 0 || close(fd) < 0 ? 3 : 0;
+}
+
+TEST(fuse_kernel_a_mapping_of_a_file_opened_to_append)
+{
+    static struct mounted m;
+    m = (struct mounted){.fd = -1};
+    const char *why = mount_at(&m, NULL);
+    char path[128], got[8192] = "";
+    ssize_t n = 0;
+    int status = 0;
+    if (!why) {
+        snprintf(path, sizeof path, "%s/f", m.at);
+        pid_t pid = fork();
+        if (!pid)
+            _exit(map_and_append(path));
+        waitpid(pid, &status, 0);
+        snprintf(path, sizeof path, "%s/share/f", m.dir);
+        int fd = open(path, O_RDONLY);
+        n = read(fd, got, sizeof got);
+        close(fd);
+    }
+    unmount(&m);
+    if (why)
+        SKIP(why);
+    CHECK_EQ(status, 0);
+    CHECK_EQ(n, 4096);
+    CHECK_STR(got, "new");
 }
 
 TEST(fuse_kernel_a_change_on_the_host_is_seen)
