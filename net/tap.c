@@ -44,18 +44,11 @@ int tap_offload(struct tap *t, uint8_t accepts)
     return ioctl(t->fds[0], TUNSETOFFLOAD, flags) ? -errno : 0;
 }
 
-/* The peer may have changed its mind since the last read: a driver negotiated something else. */
-static void follow_peer(struct tap *t)
+/* All of it, whatever the peer takes: a frame of many segments is one read, and the port cuts it up where it must, for about
+ * what the kernel's own cutting costs. A kernel that refuses finishes its frames itself. */
+static void accept_all(struct tap *t)
 {
-    const struct port *peer = t->port.peer;
-    uint8_t accepts = peer ? atomic_load_explicit(&peer->accepts, memory_order_relaxed) : 0;
-    if (!t->vnet || accepts == t->accepts)
-        return;
-    t->accepts = accepts;
-    int error = tap_offload(t, accepts);
-    if (error)
-        warn("%s: tap \"%s\": TUNSETOFFLOAD: %s (frames are finished here instead)", t->name, t->ifname,
-             strerror(-error));
+    (void)tap_offload(t, PORT_ACCEPT_ALL);
 }
 
 /* ---- from the host */
@@ -102,7 +95,6 @@ static void pull(struct tap *t)
     };
     size_t skip = t->vnet ? sizeof t->header : 0;
     unsigned i;
-    follow_peer(t);
     for (i = 0; i < t->burst; i++) {
         ssize_t n = readv(t->fds[0], iov + !t->vnet, 1 + t->vnet);
         if (n < 0 && errno == EINTR)
@@ -213,8 +205,7 @@ bool tap_start(struct tap *t, struct net *net)
         return false;
     if (t->vnet)
         port_accept(&t->port, (uint8_t)(PORT_ACCEPT_ALL & ~(t->uso ? 0 : PORT_ACCEPT_USO)));
-    t->accepts = 0;
-    tap_offload(t, 0);
+    accept_all(t);
     if (!loop_fd_add(net->loop, &t->watch, t->fds[0], EPOLLIN, on_fd, t)) {
         port_free(&t->port);
         return false;
@@ -253,7 +244,7 @@ void tap_hand_over(struct tap *t, bool given)
     if (given)
         t->held = t->full = false;
     else
-        t->accepts = 0xff; /* not known: vhost's driver may have set anything */
+        accept_all(t); /* vhost's driver may have set anything */
     arm(t);
     if (!given)
         port_ready(&t->port);

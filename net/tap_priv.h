@@ -31,12 +31,11 @@ struct tap {
     bool multi;     /* IFF_MULTI_QUEUE */
 
     struct loop_fd watch;
-    uint8_t accepts; /* the peer's, as the kernel was last told */
-    unsigned burst;  /* frames to read at the next wake-up */
-    bool held;       /* frame[] waits for the peer */
-    bool full;       /* the card waits for the tap */
-    bool given;      /* vhost has it */
-    bool dead;       /* deleted */
+    unsigned burst; /* frames to read at the next wake-up */
+    bool held;      /* frame[] waits for the peer */
+    bool full;      /* the card waits for the tap */
+    bool given;     /* vhost has it */
+    bool dead;      /* deleted */
     bool down_said;
     uint64_t refused; /* frames that the kernel did not take */
     struct tap_header header;

@@ -3,10 +3,10 @@
  * A backend on a tap interface of the host: frames go to and come from the host's kernel, one system call each. Opened by
  * name, made anew, or handed in as a descriptor.
  *
- * Offloads. Where the tap has a vnet header (always, but for a descriptor that was opened without), the card's frames go out
- * unfinished and the kernel's come in as unfinished as the peer accepts: TUNSETOFFLOAD is set from the peer's
- * port_accept() when the tap is opened and whenever that has changed before a read. Frames that were queued under an
- * older setting are finished by the port.
+ * Offloads. Where the tap has a vnet header (always, but for a descriptor that was opened without), frames go both ways
+ * unfinished: TUNSETOFFLOAD asks for all there is each time the tap is opened or taken back from vhost. What the peer does
+ * not accept is finished by the port, after one read of up to 64 KiB in place of one a segment: an e1000 receives half as
+ * fast again for it. vhost has no port behind it, and sets what its driver takes.
  *
  * Backpressure. A peer that says BUSY leaves one frame here, the descriptor is not asked any more, and the interface's own
  * queue (txqueuelen) fills, then drops, as a wire would. A tap that takes nothing (EAGAIN) makes the card keep its frames.
