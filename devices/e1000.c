@@ -226,6 +226,7 @@ static void clear_state(struct e1000 *e)
     device_timer_cancel(&e->rx_timer);
     e->tx_ide = e->rx_timed = e->tx_discard = 0;
     e->irq_last = 0;
+    e->rx_most = 0;
     e->context = (struct tx_context){0};
     e->wire_shift = e->wire_left = e->wire_write = 0;
     e1000_irq_update(e); /* ICR is 0: down */
@@ -279,6 +280,7 @@ static const char *e1000_init(struct device *dev, struct board *board)
     device_timer_init(dev, &e->tx_timer, e1000_tx_delayed);
     device_timer_init(dev, &e->rx_timer, e1000_rx_delayed);
     device_timer_init(dev, &e->link_timer, e1000_negotiated);
+    device_timer_init(dev, &e->refill_timer, e1000_rx_waited);
     e1000_eeprom_init(e, mac);
     e->cable = 1;
     pci_bar(&e->pci, 0, PCI_BAR_MEM32, &device_map(dev, 0)->region);

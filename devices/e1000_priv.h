@@ -259,11 +259,13 @@ struct e1000 {
 
     /* not saved */
     bool rx_waits;                     /* receive() said BUSY */
+    bool rx_eager;                     /* and has waited for REFILL_NS: the next buffer will do */
+    uint32_t rx_had, rx_most;          /* buffers there were then, and at most since reset */
     bool tx_waits;                     /* the peer said BUSY */
     uint64_t irq_last;                 /* when it came up last, while ITR is set; 0: never */
     uint64_t tx_absolute, rx_absolute; /* deadlines of TADV, RADV, while tx_ide, rx_timed */
     struct device_task tx_task;
-    struct device_timer itr_timer, tx_timer, rx_timer, link_timer;
+    struct device_timer itr_timer, tx_timer, rx_timer, link_timer, refill_timer;
 
     /* options */
     const char *mac;
@@ -360,6 +362,8 @@ void e1000_tx_delayed(struct device *dev); /* TIDV or TADV is over */
 /* --- e1000_rx.c */
 /* What came from the peer, or from the transmitter in a loop. BUSY only for the peer. */
 enum port_result e1000_receive(struct e1000 *e, const struct iovec *iov, int n, bool looped);
+void e1000_rx_refilled(struct e1000 *e);   /* RDT was written */
+void e1000_rx_waited(struct device *dev);  /* refill_timer */
 void e1000_rx_kick(struct e1000 *e);       /* there may be room now, or a reason not to wait */
 void e1000_rx_delayed(struct device *dev); /* RDTR or RADV is over */
 void e1000_rx_flush(struct e1000 *e);      /* RDTR.FPD */

@@ -132,7 +132,7 @@ static void rdt_write(struct device *dev, unsigned index, uint64_t value)
     (void)index, (void)value;
     e1000_lint(e, LINT_TAIL,
                e->rx.tail && e->rx.tail >= ring_size(&e->rx)); /* 0 tidies a ring that is none */
-    e1000_rx_kick(e);
+    e1000_rx_refilled(e);
 }
 static void tdt_write(struct device *dev, unsigned index, uint64_t value)
 {

@@ -3,7 +3,7 @@
  * The e1000's receiver: 317453-006, 3.2, and the filters of 13.5. A frame comes on the loop, from the port or from the
  * transmitter in loopback; its first bytes are copied once, and what they say is decided on the copy. Then: who may have it
  * (filters), how it looks in memory (tag stripped, FCS behind it), which descriptors it takes (all of them at once, or none:
- * the sender is told BUSY and tries again when RDT has moved), and last the bytes, the descriptors and the interrupt.
+ * the sender is told BUSY and tries again when there is room), and last the bytes, the descriptors and the interrupt.
  *
  * The port accepts finished frames alone: a driver that is told that a checksum is right may send the frame on, and
  * nothing then would put it in.
@@ -27,6 +27,7 @@ enum {
     PAUSE_OPCODE = 1,
     DESCRIPTORS = E1000_FRAME_LONG / 256 + 1, /* of a frame, with the smallest buffers */
     BATCH = 16,
+    REFILL_NS = 20 * 1000 * 1000, /* what it may take a driver to refill half of its ring */
 };
 
 struct frame {
@@ -489,6 +490,9 @@ enum port_result e1000_receive(struct e1000 *e, const struct iovec *iov, int n, 
         if (!looped) {
             stat_add(e, STAT_RNBC, !e->rx_waits);
             e->rx_waits = true;
+            e->rx_eager = false;
+            e->rx_had = ring_owned(&e->rx);
+            device_timer_set(&e->refill_timer, e1000_now(e) + REFILL_NS);
             return PORT_BUSY;
         }
         stat_add(e, STAT_MPC, 1);
@@ -507,10 +511,30 @@ enum port_result e1000_receive(struct e1000 *e, const struct iovec *iov, int n, 
     return PORT_SENT;
 }
 
+/* Drivers give buffers back a few at a time (Linux: 16), and each would wake the loop for a handful of frames. Half of all that
+ * this driver ever gave is worth it; with less they come when the time is up. A guest that gives none wakes nobody. */
+void e1000_rx_refilled(struct e1000 *e)
+{
+    uint32_t owned = ring_owned(&e->rx);
+    if (owned > e->rx_most)
+        e->rx_most = owned;
+    if (e->rx_waits && (e->rx_eager || owned >= e->rx_most / 2))
+        e1000_rx_kick(e);
+}
+
+void e1000_rx_waited(struct device *dev)
+{
+    struct e1000 *e = e1000_of(dev);
+    e->rx_eager = true;
+    if (ring_owned(&e->rx) != e->rx_had)
+        e1000_rx_kick(e);
+}
+
 void e1000_rx_kick(struct e1000 *e)
 {
     if (!e->rx_waits)
         return;
     e->rx_waits = false;
+    device_timer_cancel(&e->refill_timer);
     port_ready(&e->port);
 }

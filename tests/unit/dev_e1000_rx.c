@@ -477,6 +477,46 @@ TEST(e1000_holds_frames_until_there_are_descriptors)
     CHECK_EQ(peer.readies, 3);
 }
 
+/* Buffers come back 16 at a time from Linux: the peer is told when half of them are there, or some of them for 20 ms. */
+TEST(e1000_wakes_the_peer_for_half_a_ring)
+{
+    uint8_t f[64];
+    struct iovec iov = {f, sizeof f};
+    struct port_meta meta = {0};
+    card_new(NULL);
+    make_frame(f, NULL, 0x0900, sizeof f);
+    rx_setup(RING, RING - 1, 0, 2048);
+    unsigned tail = RING - 1;
+    for (unsigned round = 0; round < 4; round++) {
+        while (port_send(&peer.port, &iov, 1, &meta) == PORT_SENT)
+            ;
+        CHECK_EQ(rd(RDH), tail % RING);
+        unsigned before = peer.readies;
+        if (round == 2) { /* none for a long time, and then one */
+            pass(1000 * MS);
+            CHECK_EQ(peer.readies, before);
+            wr(RDT, ++tail % RING);
+            step();
+            CHECK_EQ(peer.readies, before + 1);
+            continue;
+        }
+        wr(RDT, (tail += 16) % RING);
+        pass(19 * MS);
+        CHECK_EQ(peer.readies, before);
+        if (round == 1) { /* and no more */
+            pass(MS);
+            CHECK_EQ(peer.readies, before + 1);
+            continue;
+        }
+        wr(RDT, (tail += 14) % RING);
+        step();
+        CHECK_EQ(peer.readies, before);
+        wr(RDT, ++tail % RING);
+        step();
+        CHECK_EQ(peer.readies, before + 1);
+    }
+}
+
 TEST(e1000_receive_ring_wraps)
 {
     uint8_t f[1000], back[2048];
