@@ -51,9 +51,46 @@ static unsigned flow_of(const struct iovec *iov, int n)
 
 /* ---- guest -> port */
 
+/* That a frame was sent is no news for a driver that will hear of its answer: as it looks for the answer it looks for what was sent
+ * as well, and an interrupt for that alone would have been one too many of two (Linux's virtnet_poll_cleantx()). So a few small frames
+ * are shown at once, and the question of an interrupt waits: for VIRTIO_NET_QUIET, for more of them, or for a big one, whose sender
+ * may wait for the buffer. Without the event index a driver that has looked cannot be told from one that has not. */
+static void net_sent(struct virtio_net *n, struct virtq *q, unsigned pair, uint64_t bytes)
+{
+    unsigned most = q->size / 8 < NET_QUIET_FRAMES ? q->size / 8 : NET_QUIET_FRAMES;
+    uint16_t before = q->used_idx;
+    unsigned unseen = virtq_show(q);
+    uint16_t fresh = (uint16_t)(q->used_idx - before);
+    if (!unseen)
+        return;
+    if (!q->event_idx || bytes > NET_QUIET_BYTES || unseen > most) {
+        virtio_signal(&n->v, q);
+        return;
+    }
+    uint64_t now = loop_now(n->v.pci.dev.board->loop);
+    if (unseen <= fresh && !(n->quiet & ~(1u << pair))) /* all before were seen */
+        n->quiet_at = now;
+    if (!n->quiet)
+        device_timer_set(&n->quiet_end, now + VIRTIO_NET_QUIET);
+    n->quiet |= (uint8_t)(1u << pair);
+}
+
+static void net_quiet_end(struct device *dev)
+{
+    struct virtio_net *n = (struct virtio_net *)dev;
+    uint64_t end = n->quiet_at + VIRTIO_NET_QUIET;
+    if (loop_now(dev->board->loop) < end) {
+        device_timer_set(&n->quiet_end, end);
+        return;
+    }
+    for (; n->quiet; n->quiet &= (uint8_t)(n->quiet - 1))
+        virtio_signal(&n->v, net_tx_queue(n, (unsigned)__builtin_ctz(n->quiet)));
+}
+
 static void net_transmit(struct virtio_net *n, struct virtq *q, unsigned pair)
 {
     struct virtq_chain c = {.iov = n->tx_iov, .room = VIRTIO_NET_QUEUE + VIRTQ_SPARE};
+    uint64_t bytes = 0;
     n->tx_waits &= (uint8_t) ~(1u << pair);
     while (virtq_pop(q, &c)) {
         struct net_header h;
@@ -75,22 +112,22 @@ static void net_transmit(struct virtio_net *n, struct virtq *q, unsigned pair)
             const struct virtq_chain *back = &c;
             virtq_unpop(q, &back, 1);
             n->tx_waits |= (uint8_t)(1u << pair);
-            return;
+            break;
         }
         if (n->pairs > 1)
             n->flows[flow_of(iov, pieces)] = (uint8_t)pair;
         virtq_push(q, &c, 0);
+        bytes += c.out_len;
     }
+    net_sent(n, q, pair, bytes);
 }
 
 static void net_ready(struct port *port)
 {
     struct virtio_net *n = (struct virtio_net *)((char *)port - offsetof(struct virtio_net, port));
     for (unsigned pair = 0; pair < n->max_pairs; pair++)
-        if (n->tx_waits >> pair & 1) {
+        if (n->tx_waits >> pair & 1)
             net_transmit(n, net_tx_queue(n, pair), pair);
-            virtio_flush(&n->v, net_tx_queue(n, pair));
-        }
 }
 
 /* ---- port -> guest */
@@ -208,6 +245,15 @@ static void net_flush(struct device *dev)
         virtio_flush(&n->v, virtio_queue(&n->v, (unsigned)__builtin_ctz(n->to_flush)));
 }
 
+void net_fed(struct virtio_net *n)
+{
+    if (!n->starved)
+        return;
+    n->starved = 0;
+    device_timer_cancel(&n->patience);
+    port_ready(&n->port);
+}
+
 static void net_out_of_patience(struct device *dev)
 {
     struct virtio_net *n = (struct virtio_net *)dev;
@@ -232,9 +278,7 @@ static void net_queue_ready(struct virtio_device *v, struct virtq *q)
     } else if (q->index & 1) {
         net_transmit(n, q, q->index / 2);
     } else if (n->starved == q->index + 1 && virtq_ready(q)) {
-        n->starved = 0;
-        device_timer_cancel(&n->patience);
-        port_ready(&n->port);
+        net_fed(n);
     }
 }
 
@@ -291,6 +335,8 @@ static bool net_reset(struct virtio_device *v)
     n->give_up = false;
     n->status &= (uint16_t)~VIRTIO_NET_S_ANNOUNCE;
     device_timer_cancel(&n->patience);
+    n->quiet = 0;
+    device_timer_cancel(&n->quiet_end);
     if (atomic_load_explicit(&n->port.blocked, memory_order_relaxed))
         port_ready(&n->port); /* what waited for buffers is dropped */
     return true;
@@ -328,6 +374,7 @@ static const char *virtio_net_init(struct device *dev, struct board *board)
     n->pairs = 1;
     device_task_init(dev, &n->flush, net_flush);
     device_timer_init(dev, &n->patience, net_out_of_patience);
+    device_timer_init(dev, &n->quiet_end, net_quiet_end);
     for (unsigned i = 0; i < 2u * n->max_pairs; i++)
         virtio_add_queue(&n->v, VIRTIO_NET_QUEUE);
     virtio_add_queue(&n->v, VIRTIO_NET_CTRL_QUEUE);
@@ -355,6 +402,12 @@ static const char *net_loaded(struct device *dev)
     net_accept(n);
     if (n->vhost)
         vhost_set_pairs(n->vhost, n->pairs);
+    for (unsigned pair = 0; pair < n->max_pairs; pair++) { /* what was owed then is not in the state */
+        net_tx_queue(n, pair)->signalled -= NET_QUIET_FRAMES;
+        n->quiet |= (uint8_t)(1u << pair);
+    }
+    n->quiet_at = loop_now(dev->board->loop);
+    device_timer_set(&n->quiet_end, n->quiet_at + VIRTIO_NET_QUIET);
     return NULL;
 }
 

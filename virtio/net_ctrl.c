@@ -170,6 +170,7 @@ void net_set_pairs(struct virtio_net *n, uint16_t pairs)
 {
     n->pairs = pairs;
     memset(n->flows, 0, sizeof n->flows);
+    net_fed(n); /* whoever waits for buffers on a pair that is not used any more would wait for ever */
     if (n->vhost)
         vhost_set_pairs(n->vhost, pairs);
 }

@@ -47,6 +47,10 @@ enum {
     NET_MAC_TABLE = 64, /* of each kind; more mean all */
     NET_VLANS = 4096,
     NET_FLOWS = 256,
+
+    NET_QUIET_FRAMES =
+        4, /* sent, and the driver not told: as many, and as large, as tie up nobody's buffers */
+    NET_QUIET_BYTES = 1024,
 };
 
 /* What a frame is checked against, as the driver asked for it. */
@@ -90,6 +94,10 @@ struct virtio_net {
     struct device_task flush;
     struct device_timer patience;
 
+    uint8_t quiet;     /* pairs whose sent frames were shown without an interrupt, a bit each */
+    uint64_t quiet_at; /* the oldest that the driver has not seen */
+    struct device_timer quiet_end;
+
     struct iovec tx_iov[VIRTIO_NET_QUEUE + VIRTQ_SPARE];
     /* of the buffers of one frame; twice what a chain may have, so that each finds room for the longest */
     struct iovec rx_iov[2 * (VIRTIO_NET_QUEUE + VIRTQ_SPARE)];
@@ -102,6 +110,8 @@ void net_filter_reset(struct virtio_net *n);
 bool net_wanted(struct virtio_net *n, const struct iovec *iov, int n_iov);
 void net_control(struct virtio_net *n, struct virtq *q);
 void net_set_pairs(struct virtio_net *n, uint16_t pairs);
+/* Whoever waits for receive buffers may try again. */
+void net_fed(struct virtio_net *n);
 /* Tells the port what frames may still need, from n->offloads. */
 void net_accept(struct virtio_net *n);
 

@@ -63,6 +63,12 @@ void virtio_flush(struct virtio_device *v, struct virtq *q)
         interrupt(v, q->vector, VIRTIO_ISR_QUEUE);
 }
 
+void virtio_signal(struct virtio_device *v, struct virtq *q)
+{
+    if (virtq_signal(q) && virtio_is_live(v))
+        interrupt(v, q->vector, VIRTIO_ISR_QUEUE);
+}
+
 void virtio_interrupt(struct virtio_device *v, struct virtq *q)
 {
     if (virtio_is_live(v))

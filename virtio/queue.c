@@ -382,25 +382,51 @@ void virtq_push(struct virtq *q, const struct virtq_chain *chain, uint32_t len)
     ring[q->used_next++ & (q->size - 1)] = (struct virtq_used_elem){chain->head, len};
 }
 
-bool virtq_publish(struct virtq *q)
+/* The driver: its event or flags, fence, then our index. */
+static bool show(struct virtq *q)
 {
     if (q->used_next == q->used_idx || !q->mapped)
         return false;
     q->used_idx = q->used_next;
     __atomic_store_n(used_flags(q) + 1, q->used_idx, __ATOMIC_RELEASE);
     used_ring_written(q);
-    atomic_thread_fence(memory_order_seq_cst); /* the driver: its event or flags, fence, then our index */
-    uint16_t old = q->signalled;
-    q->signalled = q->used_idx;
+    atomic_thread_fence(memory_order_seq_cst);
+    return true;
+}
+
+/* How many of the shown ones, the last ones of them, the driver wants an interrupt for. */
+static unsigned wanted(const struct virtq *q)
+{
+    uint16_t unsignalled = (uint16_t)(q->used_idx - q->signalled);
     if (q->event_idx) {
         uint16_t event = load16(&q->avail_ring[RING_HEADER / 2 + q->size]);
-        if ((uint16_t)(q->used_idx - event - 1) >= (uint16_t)(q->used_idx - old))
-            return false;
-    } else if (load16(&q->avail_ring[0]) & VIRTQ_AVAIL_F_NO_INTERRUPT) {
-        return false;
+        uint16_t from_event = (uint16_t)(q->used_idx - event);
+        return (uint16_t)(from_event - 1) < unsignalled ? from_event : 0;
     }
-    q->interrupts++;
-    return true;
+    return load16(&q->avail_ring[0]) & VIRTQ_AVAIL_F_NO_INTERRUPT ? 0 : unsignalled;
+}
+
+static bool decide(struct virtq *q)
+{
+    bool interrupt = wanted(q);
+    q->signalled = q->used_idx;
+    q->interrupts += interrupt;
+    return interrupt;
+}
+
+bool virtq_publish(struct virtq *q)
+{
+    return show(q) && decide(q);
+}
+
+unsigned virtq_show(struct virtq *q)
+{
+    return show(q) ? wanted(q) : 0;
+}
+
+bool virtq_signal(struct virtq *q)
+{
+    return q->enabled && q->signalled != q->used_idx && reach(q) && decide(q);
 }
 
 /* --- bytes */

@@ -34,6 +34,7 @@ struct port;
 struct vhost;
 
 #define VIRTIO_NET_PATIENCE UINT64_C(100000000) /* ns */
+#define VIRTIO_NET_QUIET    UINT64_C(2000000) /* ns until a driver hears of a few small frames that were sent */
 
 extern const struct device_class virtio_net_class;
 

@@ -140,6 +140,8 @@ static inline struct virtq *virtio_queue(struct virtio_device *v, unsigned index
 }
 /* Publishes what was pushed, and interrupts the guest if it wants that. */
 void virtio_flush(struct virtio_device *v, struct virtq *q);
+/* For what virtq_show() has shown: interrupts the guest if it wants that by now. */
+void virtio_signal(struct virtio_device *v, struct virtq *q);
 /* For queues that somebody else serves (vhost): their kicks reach v->queues[].kick_fd and nobody here, ever; set-up, after
  * virtio_init(). And an interrupt that the other could not send by pci_vector_fd(). */
 void virtio_hand_over(struct virtio_device *v, struct virtq *q);

@@ -131,6 +131,10 @@ bool virtq_more(struct virtq *q) __attribute__((warn_unused_result));
 void virtq_push(struct virtq *q, const struct virtq_chain *chain, uint32_t len);
 /* Shows the driver what was pushed. True: it wants an interrupt. */
 bool virtq_publish(struct virtq *q) __attribute__((warn_unused_result));
+/* The same in two: shows it, and says how many of those shown the driver wants to be interrupted for, as things stand; it is asked
+ * again with the next, or by virtq_signal(). For who may wait with that, as the driver may find them by itself. */
+unsigned virtq_show(struct virtq *q) __attribute__((warn_unused_result));
+bool virtq_signal(struct virtq *q) __attribute__((warn_unused_result));
 /* Marks the queue broken, for a device that finds what no driver may do. */
 void virtq_break(struct virtq *q, const char *why);
 
