@@ -6,7 +6,7 @@
  *
  * Addresses that carry an IPv4 address within (NAT64, 6to4) are judged by that too, so that no spelling of a forbidden
  * address gets through. Metadata services hand out the host's credentials to whoever asks from the host: never a
- * guest. Sources: RFC 6890, 6052, 3056; the cloud vendors' manuals for the metadata addresses. */
+ * guest. Sources: RFC 6890, 6052, 8215, 3056; the cloud vendors' manuals for the metadata addresses. */
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -33,6 +33,7 @@ static const struct rule {
     {"fd00:ec2::254/128",  0,  "metadata"                },
     {"fd20:ce::254/128",   0,  "metadata"                },
     {"64:ff9b::/96",       12, "IPv4 within: NAT64"      },
+    {"64:ff9b:1::/48",     12, "IPv4 within: NAT64"      },
     {"2002::/16",          2,  "IPv4 within: 6to4"       },
 };
 
@@ -76,17 +77,25 @@ static bool is_own_port(uint8_t proto, uint16_t port)
            atomic_load_explicit(&own_ports[proto == IP_UDP][port], memory_order_relaxed);
 }
 
-/* Whether addr is one of this host's: the kernel would send from it to it. Nothing is sent. */
+/* Whether addr is one of this host's: a socket may have it, or the kernel would send from it to it (a second address of a network
+ * is spoken to from the first; a whole network that is local has addresses that IPv6 sockets may not have). Nothing is sent. */
 static bool is_host(const struct ip_addr *addr)
 {
-    struct ip_sock to = ip_sock(addr, 9), from = {.len = sizeof from.in6};
+    struct ip_sock to = ip_sock(addr, 9), at = ip_sock(addr, 0), from = {.len = sizeof from.in6};
     struct ip_addr mine;
     uint16_t port;
     int fd = socket(to.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return true; /* cannot tell */
-    bool is = connect(fd, &to.sa, to.len) == 0 && getsockname(fd, &from.sa, &from.len) == 0 &&
-              ip_of_sock(&from.sa, &mine, &port) && ip_same(&mine, addr);
+    bool is = (connect(fd, &to.sa, to.len) == 0 && getsockname(fd, &from.sa, &from.len) == 0 &&
+               ip_of_sock(&from.sa, &mine, &port) && ip_same(&mine, addr));
+    close(fd);
+    if (is)
+        return true;
+    fd = socket(at.sa.sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return true;
+    is = bind(fd, &at.sa, at.len) == 0;
     close(fd);
     return is;
 }

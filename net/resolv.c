@@ -72,6 +72,9 @@ bool resolv_check(struct resolv *r)
         n = read(fd, text, FILE_MAX);
         close(fd);
     }
+    if (n == FILE_MAX) /* the line that was cut is none */
+        while (n > 0 && text[n - 1] != '\n')
+            n--;
     text[n > 0 ? n : 0] = 0;
     parse(r, text);
     return true;

@@ -35,7 +35,7 @@ enum {
 
     HEAD_MAX = ETH_HEADER + IP4_HEADER_MAX, /* what is copied of a frame before it is looked at */
     NEIGHBOURS = 64,
-    POLICY_RULES = 15,
+    POLICY_RULES = 16,
 };
 
 static inline uint16_t get16(const void *at)

@@ -320,6 +320,7 @@ TEST(T7_policy_row_by_row)
         {"fd20:ce::254",       80, IP_PROHIBITED, NULL              },
         {"64:ff9b::127.0.0.1", 80, IP_PROHIBITED, NULL              },
         {"64:ff9b::8.8.8.8",   80, IP_OK,         "64:ff9b::808:808"},
+        {"64:ff9b:1::7f00:1",  80, IP_PROHIBITED, NULL              },
         {"2002:a9fe:a9fe::1",  80, IP_PROHIBITED, NULL              },
         {"2002:808:808::1",    80, IP_OK,         "2002:808:808::1" },
     };
