@@ -353,7 +353,11 @@ static void try_again(struct stream *s)
 static void on_retry(void *arg)
 {
     struct stream *s = arg;
-    if (s->state == APART)
+    if (s->state != APART)
+        return;
+    if (s->listens)
+        loop_fd_events(&s->listen_watch, EPOLLIN);
+    else
         try_again(s);
 }
 
@@ -362,6 +366,11 @@ static void on_caller(void *arg, uint32_t events)
     struct stream *s = arg;
     (void)events;
     int fd = accept4(s->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+        loop_fd_events(&s->listen_watch, 0); /* no descriptors: it would be ready for ever */
+        loop_timer_after(&s->retry, STREAM_RETRY_FIRST);
+        return;
+    }
     if (fd < 0 || !joined(s, fd))
         return;
     loop_fd_events(&s->listen_watch, 0); /* others wait until this one goes */

@@ -19,6 +19,7 @@ enum {
     OUTPUT_BYTES = 64 << 10,
     INPUT_BYTES = 16 << 10,
 };
+#define ACCEPT_AGAIN UINT64_C(1000000000) /* ns after a lack of descriptors */
 
 struct console_end {
     struct device *dev;
@@ -29,6 +30,7 @@ struct console_end {
     struct unix_listener listener;
     int caller; /* -1: none */
     struct loop_fd listen_watch, watch;
+    struct loop_timer accept_again;
     bool full;  /* the caller takes no more for now */
     bool ended; /* no more will come in */
     bool gone;  /* the caller hung up */
@@ -134,8 +136,13 @@ static void on_call(void *arg, uint32_t events)
     struct console_end *e = arg;
     (void)events;
     int fd = accept4(e->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (fd < 0)
+    if (fd < 0) {
+        if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) { /* it would be ready for ever */
+            loop_fd_events(&e->listen_watch, 0);
+            loop_timer_after(&e->accept_again, ACCEPT_AGAIN);
+        }
         return;
+    }
     e->ended = e->gone = e->full = false;
     e->at = e->have = 0;
     if (!loop_fd_add(e->dev->board->loop, &e->watch, fd, EPOLLIN, on_caller_event, e)) {
@@ -146,6 +153,13 @@ static void on_call(void *arg, uint32_t events)
     e->caller = fd;
     loop_fd_events(&e->listen_watch, 0); /* others wait until this one goes */
     virtio_console_set_open(e->dev, e->port, true);
+}
+
+static void call_again(void *arg)
+{
+    struct console_end *e = arg;
+    if (e->caller < 0)
+        loop_fd_events(&e->listen_watch, EPOLLIN);
 }
 
 /* --- the end of a port */
@@ -269,6 +283,7 @@ static bool open_input(struct console_end *e)
 
 static bool open_unix(struct console_end *e)
 {
+    loop_timer_init(e->dev->board->loop, &e->accept_again, call_again, e);
     return unix_listener_open(&e->listener, e->path, 4) &&
            loop_fd_add(e->dev->board->loop, &e->listen_watch, e->listener.fd, EPOLLIN, on_call, e);
 }
@@ -317,6 +332,8 @@ void console_end_free(struct console_end *e)
     if (!e)
         return;
     loop_fd_remove(&e->watch);
+    if (e->listen_watch.loop)
+        loop_timer_cancel(&e->accept_again);
     loop_fd_remove(&e->listen_watch);
     if (e->caller >= 0)
         close(e->caller);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -443,6 +444,34 @@ TEST(stream_listener_takes_one_peer_at_a_time)
     CHECK_EQ(cards[0].n, 2);
     CHECK_EQ(cards[0].seen[1], 1);
     close(s[1]);
+    end();
+}
+
+/* A caller that cannot be accepted stays in the backlog, which would be readable for ever. */
+TEST(X7_stream_no_descriptor_for_a_caller)
+{
+    struct rlimit was, none;
+    begin();
+    stream = make(0, &(struct stream_options){.name = "net0", .path = path, .listen = true});
+    CHECK(stream);
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    snprintf(at.sun_path, sizeof at.sun_path, "%s", path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK(getrlimit(RLIMIT_NOFILE, &was) == 0);
+    none = (struct rlimit){0, was.rlim_max};
+    CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
+    CHECK(connect(fd, (struct sockaddr *)&at, sizeof at) == 0);
+    uint8_t buf[100];
+    CHECK(send(fd, buf, wire(buf, 0, 60), 0) == 64);
+    steps();
+    CHECK_EQ(loop_step(loop), 0);
+    CHECK(setrlimit(RLIMIT_NOFILE, &was) == 0);
+    steps();
+    CHECK_EQ(cards[0].n, 0);
+    now += STREAM_RETRY_FIRST;
+    steps();
+    CHECK_EQ(cards[0].n, 1);
+    close(fd);
     end();
 }
 

@@ -2,6 +2,10 @@
 /* What a driver of virtio-console may do wrong: section V of the bad inputs, and random drivers from a seed. */
 #include "vconsole_board.h"
 
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
 /* --- what a driver may do wrong */
 
 TEST(V17_console_buffers_of_the_wrong_direction)
@@ -189,5 +193,31 @@ TEST(V15_console_random_drivers)
     give(CRX, 0, 8, 0x200);
     control(~0u, M_DEVICE_READY, 1);
     TOLD(0, M_PORT_ADD, 0);
+    devices_free(&m->board);
+}
+
+/* A caller that cannot be accepted stays in the backlog, which would be readable for ever. */
+TEST(X7_console_no_descriptor_for_a_caller)
+{
+    struct rlimit was, none;
+    struct sockaddr_un at = {.sun_family = AF_UNIX};
+    ports(in_folder("port=chan=unix:%s/sock7"));
+    snprintf(at.sun_path, sizeof at.sun_path, "%s", in_folder("%s/sock7"));
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    CHECK(getrlimit(RLIMIT_NOFILE, &was) == 0);
+    none = (struct rlimit){0, was.rlim_max};
+    CHECK(setrlimit(RLIMIT_NOFILE, &none) == 0);
+    CHECK(connect(fd, (struct sockaddr *)&at, sizeof at) == 0);
+    vd_run();
+    CHECK_EQ(loop_step(m->board.loop), 0);
+    CHECK(setrlimit(RLIMIT_NOFILE, &was) == 0);
+    CHECK_EQ(loop_step(m->board.loop), 0);
+    vd_now_ns += 1000000000;
+    vd_run();
+    control(~0u, M_DEVICE_READY, 1);
+    TOLD(1, M_PORT_ADD, 0);
+    control(1, M_PORT_READY, 1);
+    TOLD(1, M_OPEN, 1); /* he is there */
+    close(fd);
     devices_free(&m->board);
 }
