@@ -85,7 +85,7 @@ static bool bar_address(const struct pci_device *pci, unsigned number, uint64_t 
 void pci_config_apply(struct pci_device *pci)
 {
     uint64_t addr[PCI_BARS] = {0};
-    bool on[PCI_BARS], master;
+    bool on[PCI_BARS], master, was = pci->dma.master;
 
     lock_take(&pci->dev.lock);
     for (unsigned i = 0; i < PCI_BARS; i++)
@@ -105,9 +105,14 @@ void pci_config_apply(struct pci_device *pci)
         if (on[i] && !r->enabled)
             region_enable(r, true);
     }
-    if (pci->dma.master != master)
+    if (was != master)
         space_set_master(&pci->dma, master);
     transaction_commit();
+    if (master && !was && pci->master_hook) {
+        lock_take(&pci->dev.lock);
+        pci->master_hook(pci);
+        lock_drop(&pci->dev.lock);
+    }
 }
 
 /* --- set-up */

@@ -161,6 +161,14 @@ void virtio_started(struct virtio_device *v)
         loop_task_post(&v->queues[i].turn);
 }
 
+/* Kicks of a time without bus mastering found nothing; a driver that waits for their answers gives no other. */
+static void master_on(struct pci_device *pci)
+{
+    struct virtio_device *v = (struct virtio_device *)pci;
+    for (unsigned i = 0; i < v->n_queues && virtio_is_live(v); i++)
+        loop_task_post(&v->queues[i].turn);
+}
+
 /* --- reset (2.4, 4.1.4.3.1) */
 
 void virtio_reset_done(struct virtio_device *v)
@@ -332,6 +340,7 @@ const char *virtio_init(struct virtio_device *v, struct board *board, const stru
             return "its registers have a place already";
     pci_bar(&v->pci, VIRTIO_BAR, PCI_BAR_MEM64, &v->bar);
     add_capabilities(v);
+    v->pci.master_hook = master_on;
     for (unsigned i = 0; i < v->n_queues; i++)
         if ((error = add_kick(v, &v->queues[i])))
             return error;

@@ -88,6 +88,9 @@ struct pci_device {
     /* For who has vectors signalled by others (pci_vector_fd()): the guest wrote to the MSI-X table or turned it on or
      * off. Lock held. NULL: none. */
     void (*vectors_hook)(struct pci_device *pci);
+    /* Bus mastering was switched on, and the bus-master space shows memory again: for who was told of work meanwhile and found
+     * nothing there. Lock held. NULL: none. */
+    void (*master_hook)(struct pci_device *pci);
     uint8_t config[PCI_CONFIG_SIZE_EXPRESS];
     uint8_t writable[PCI_CONFIG_SIZE_EXPRESS];
     uint8_t w1c[PCI_CONFIG_SIZE_EXPRESS];

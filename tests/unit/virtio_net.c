@@ -117,6 +117,23 @@ TEST(N4_N7_vnet_without_buffers_the_peer_waits_and_nothing_runs)
     CHECK_EQ(host.readies, 2);
 }
 
+/* Buffers are there, but out of reach for a while: the cable is not blocked for ever. */
+TEST(P11_vnet_receives_again_when_bus_mastering_is_back)
+{
+    uint32_t id, len;
+    card(NULL);
+    vdev_start(F_VERSION_1 | F_BIT(NF_MRG));
+    rx_buffers(0, 2, 1500);
+    cf8_write(vd.pci->devfn, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+    CHECK_EQ(to_guest(2, 100, 1, NULL), PORT_BUSY);
+    unsigned readies = host.readies;
+    cf8_write(vd.pci->devfn, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
+    vd_run();
+    CHECK_EQ(host.readies, readies + 1);
+    CHECK_EQ(to_guest(2, 100, 2, NULL), PORT_SENT);
+    CHECK(vq_used(RX, &id, &len));
+}
+
 /* A frame larger than all the driver has does not block the cable for ever. */
 TEST(vnet_a_queue_too_short_for_a_frame)
 {

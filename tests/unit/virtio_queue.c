@@ -327,3 +327,26 @@ TEST(virtio_with_bus_mastering_off)
     vq_kick(0);
     CHECK_EQ(vq_used_idx(0), 1);
 }
+
+/* A driver that kicked meanwhile waits for the answer, and kicks no more. */
+TEST(P11_kicks_without_bus_mastering_are_made_good)
+{
+    uint32_t id, len;
+    toy_start(ALL);
+    cf8_write(vd.pci->devfn, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+    vq_add(0,
+           (struct vq_buf[]){
+               {A, 4, 0}
+    },
+           1, 0);
+    vq_kick(0);
+    CHECK_EQ(toy->chains, 0);
+    cf8_write(vd.pci->devfn, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
+    vd_run();
+    CHECK(vq_used(0, &id, &len));
+    CHECK_EQ(id, 0);
+    unsigned turns = toy->turns; /* the same again is no switching on */
+    cf8_write(vd.pci->devfn, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
+    vd_run();
+    CHECK_EQ(toy->turns, turns);
+}
