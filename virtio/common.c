@@ -35,6 +35,10 @@ static void driver_feature_write(struct device *dev, unsigned index, uint64_t va
         guest_bug("%s: driver_feature written after FEATURES_OK", dev->id);
         return;
     }
+    if (v->legacy) {
+        guest_bug("%s: driver_feature written by a driver of the legacy interface", dev->id);
+        return;
+    }
     if (v->driver_feature_select >= 2) {
         if (value)
             guest_bug("%s: feature bits of word %u, of which none is offered", dev->id,

@@ -84,6 +84,12 @@ static void set_status(struct virtio_device *v, uint8_t value)
         return;
     }
     uint8_t was = v->status;
+    if (was & VIRTIO_STATUS_FEATURES_OK) {
+        guest_bug("%s: the legacy status written by a driver of virtio 1", v->pci.dev.id);
+        return;
+    }
+    if (!v->legacy) /* what came by the other interface may be anything */
+        v->accepted &= v->offered & UINT32_MAX;
     v->legacy = true;
     v->status |= value & (VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_DRIVER_OK |
                           VIRTIO_STATUS_FAILED);

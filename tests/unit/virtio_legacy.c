@@ -2,6 +2,7 @@
 /* The transitional device under a driver of virtio 0.9.5: written from the Legacy Interface sections of virtio 1.2 (4.1.4.10, 2.7.2:
  * rings in one piece, the used ring on a page of its own). */
 #include "virtio/net.h"
+#include "virtio/pci.h"
 #include "virtio/rng.h"
 #include "virtio_board.h"
 
@@ -322,4 +323,32 @@ TEST(legacy_card_has_its_address_written_by_no_other_driver)
     vdev_start(F_VERSION_1);
     g_write(vd.cap[CAP_DEVICE] + 5, 0x43, 1);
     CHECK_EQ(g_read(vd.cap[CAP_DEVICE] + 5, 1), 0x42);
+}
+
+/* Features by the one interface, status by the other: what was never offered is never in force. */
+TEST(V16_legacy_features_by_the_other_interface)
+{
+    struct virtio_device *v;
+    legacy_new();
+    v = (struct virtio_device *)vd.pci;
+    vd_accept(~0ull); /* no status yet: nobody has looked at them */
+    out(io + L_STATUS, ST_ACK | ST_DRIVER, 1);
+    for (unsigned bit = 0; bit < 64; bit++)
+        CHECK(!virtio_has(v, bit) || (bit < 32 && v->offered >> bit & 1));
+    vd_accept(~0ull);
+    out(io + L_STATUS, ST_ACK | ST_DRIVER | ST_DRIVER_OK, 1);
+    for (unsigned bit = 0; bit < 64; bit++)
+        CHECK(!virtio_has(v, bit) || (bit < 32 && v->offered >> bit & 1));
+    c_write(C_STATUS, ST_ACK | ST_DRIVER | ST_FEATURES_OK, 1);
+    CHECK(!(vd_status() & ST_FEATURES_OK));
+    /* and a driver of virtio 1 does not become one of the old in the middle */
+    vdev_start(F_VERSION_1);
+    out(io + L_STATUS, ST_ACK | ST_DRIVER, 1);
+    CHECK(!v->legacy);
+    CHECK(virtio_has(v, VIRTIO_F_VERSION_1));
+    out(io + L_STATUS, 0, 1); /* but a reset is one by either */
+    vd_run();
+    CHECK_EQ(vd_status(), 0);
+    legacy_start(0);
+    ask(0);
 }
