@@ -162,7 +162,7 @@ static void blocking_run(void *arg)
 static void settle(struct disk_req *req, int result)
 {
     struct disk *d = req->disk;
-    if (req->op == DISK_FLUSH || (req->op == DISK_WRITE && req->through)) {
+    if (req->op == DISK_FLUSH || ((req->op == DISK_WRITE || req->op == DISK_ZERO) && req->through)) {
         if (result < 0 && req->op == DISK_FLUSH)
             d->lost = true;
         else if (d->lost)

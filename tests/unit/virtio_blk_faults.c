@@ -250,6 +250,23 @@ TEST(blk_writes_are_through_where_the_driver_does_not_flush)
     CHECK_EQ(request(T_OUT, 0, 512, NULL), 0); /* RWF_DSYNC: the kernel's own way */
 }
 
+/* Zeros are a write as others. */
+TEST(B4_zeros_after_a_lost_flush_are_not_through)
+{
+    blk_new(",threads", ALL);
+    fails = 1;
+    fail_sync = -EIO;
+    CHECK_EQ(request(T_FLUSH, 0, 0, NULL), 1);
+    fail_sync = 0;
+    g_write(DATA, 8, 8), g_write(DATA + 8, 8, 4), g_write(DATA + 12, 0, 4);
+    CHECK_EQ(request(T_ZERO, 0, 16, NULL), 0); /* cached: nothing is promised */
+    vdev_start(F_VERSION_1 | F_BIT(14));       /* without FLUSH */
+    g_write(DATA, 8, 8), g_write(DATA + 8, 8, 4), g_write(DATA + 12, 0, 4);
+    CHECK_EQ(request(T_OUT, 0, 512, NULL), 1);
+    g_write(DATA, 8, 8), g_write(DATA + 8, 8, 4), g_write(DATA + 12, 0, 4);
+    CHECK_EQ(request(T_ZERO, 0, 16, NULL), 1);
+}
+
 TEST(blk_goes_on_where_io_uring_takes_nothing)
 {
     static const int errors[] = {EAGAIN, EBUSY, ENOMEM};
