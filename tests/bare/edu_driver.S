@@ -15,17 +15,8 @@
 // err: ^ +0\.[0-9]{6} - +- +edu0 dma R 0x100000\+64$
 // err: edu0 W STATUS\+1/1=5 refused: a size that it does not take$
 #include "bare.inc"
-#define EDU 0xc0000000
-    mov $0xcf8, %edx
-    mov $0x80000804, %eax
-    out %eax, %dx
-    mov $0xcfc, %edx
-    mov $6, %eax
-    out %ax, %dx
-    mov $EDU, %esi
-    step                     /* 1: it is edu */
-    mov (%esi), %eax
-    expect %eax 0x010000ed
+#include "edu.inc"
+    edu_on                   /* 1 */
     step                     /* 2: 5! */
     movl $5, 8(%esi)
 1:  mov 0x20(%esi), %eax

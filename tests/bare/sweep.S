@@ -4,17 +4,8 @@
 // a hang, in a hundred more of INTR_STATUS nothing; a transfer that fails is waited for, an interrupt that gets lost is not.
 // args: --device exit --device edu
 #include "bare.inc"
-#define EDU 0xc0000000
-    mov $0xcf8, %edx
-    mov $0x80000804, %eax
-    out %eax, %dx
-    mov $0xcfc, %edx
-    mov $6, %eax
-    out %ax, %dx
-    mov $EDU, %esi
-    step                     /* 1: it is edu */
-    mov (%esi), %eax
-    expect %eax 0x010000ed
+#include "edu.inc"
+    edu_on                   /* 1 */
     movl $5, 4(%esi)
     mov 4(%esi), %eax        /* its complement */
     cmp $0xffffffff, %eax
