@@ -8,6 +8,7 @@
 #include "guest/list.h"
 #include "guest/machine.h"
 #include "guest/netopt.h"
+#include "guest/result.h"
 #include "guest/rootfs.h"
 #include "guest/repeat.h"
 #include "guest/sweep.h"
@@ -25,10 +26,6 @@
 
 #define VERSION "0.1"
 
-enum {
-    STATUS_USAGE = 125
-};
-
 struct verb {
     const char *name, *args, *help;
     int (*run)(const struct verb *verb, int argc, char **argv);
@@ -39,7 +36,7 @@ static const struct opt *options_of(const struct verb *verb);
 static int usage(const struct verb *verb, const char *error)
 {
     warn("%s: %s (see `vmlet help %s`)", verb->name, error, verb->name);
-    return STATUS_USAGE;
+    return STATUS_SETUP;
 }
 
 /* `--device help` and `--device CLASS,help`: true when that was asked for and answered. */
@@ -363,7 +360,7 @@ int main(int argc, char **argv)
     signals_block();
     if (argc < 2) {
         help(stderr);
-        return STATUS_USAGE;
+        return STATUS_SETUP;
     }
     const char *name = argv[1];
     if (!strcmp(name, "--help") || !strcmp(name, "-h"))
@@ -373,13 +370,13 @@ int main(int argc, char **argv)
     const struct verb *v = verb_find(name);
     if (!v) {
         warn("%s: no such verb (see `vmlet help`)", name);
-        return STATUS_USAGE;
+        return STATUS_SETUP;
     }
     bool asked = argc > 2 && (!strcmp(argv[2], "--help") || !strcmp(argv[2], "-h"));
     int status = asked ? print_help(v) : v->run(v, argc - 2, argv + 2);
     if (fflush(stdout) == EOF && status == 0) {
         warn("standard output: cannot be written");
-        status = STATUS_USAGE;
+        status = STATUS_SETUP;
     }
     return status;
 }

@@ -6,6 +6,7 @@
 #include "guest/many.h"
 #include "guest/words.h"
 #include "kvm/host/log.h"
+#include "kvm/host/ns.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,13 +15,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SECOND UINT64_C(1000000000)
-
 enum {
     FILE_MAX = 16 << 20,
     MISTAKES_TOLD = 20,
-    STATUS_FAILED = 1,
-    STATUS_TROUBLE = 125,
 };
 
 struct options {
@@ -199,14 +196,14 @@ int batch_run(int argc, char **argv, const char **error)
     struct many many;
     size_t size;
     if ((*error = opts_parse(batch_option_table, argc, argv, &b.options, &rest)))
-        return STATUS_TROUBLE;
+        return STATUS_SETUP;
     if (rest.n_words != 1 || rest.command) {
         *error = "takes the name of one file (- is standard input)";
-        return STATUS_TROUBLE;
+        return STATUS_SETUP;
     }
     b.file = rest.words[0];
     if ((*error = many_check(b.options.logs, b.options.junit)))
-        return STATUS_TROUBLE;
+        return STATUS_SETUP;
     char *text = read_file(b.file, &size);
     read_lines(&b, text, size);
     free(text);
@@ -214,7 +211,7 @@ int batch_run(int argc, char **argv, const char **error)
         warn("%s: and %u more", b.file, b.mistakes - MISTAKES_TOLD);
     if (b.mistakes) {
         free_lines(&b);
-        return STATUS_TROUBLE;
+        return STATUS_SETUP;
     }
     struct many_config config = {.title = opts_say("batch %s", b.file),
                                  .jobs = b.options.jobs,
@@ -226,7 +223,7 @@ int batch_run(int argc, char **argv, const char **error)
                                  .next = next,
                                  .ctx = &b};
     many_run(&many, &config);
-    int status = many_status(&many, STATUS_FAILED);
+    int status = many_status(&many, MANY_FAILED);
     free_lines(&b);
     return status;
 }

@@ -8,6 +8,7 @@
 #include "guest/network.h"
 #include "guest/requested.h"
 #include "kvm/host/log.h"
+#include "kvm/host/ns.h"
 #include "kvm/vm.h"
 #include "mem/ram.h"
 #include "pci/bus.h"
@@ -32,10 +33,8 @@ unsigned machine_cpus(const struct machine_options *o, struct vm *vm)
 
 static uint64_t wall_now(void *ctx)
 {
-    struct timespec ts;
     (void)ctx;
-    clock_gettime(CLOCK_REALTIME, &ts);
-    return (uint64_t)ts.tv_sec * SECOND + (uint64_t)ts.tv_nsec;
+    return ns_on(CLOCK_REALTIME);
 }
 
 static uint64_t guest_now(void *ctx)

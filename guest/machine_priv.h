@@ -15,6 +15,7 @@
 #include "devices/serial.h"
 #include "kvm/host/lock.h"
 #include "kvm/host/loop.h"
+#include "kvm/host/ns.h"
 #include "kvm/host/signals.h"
 #include "kvm/vcpu.h"
 #include "mem/device.h"
@@ -23,9 +24,7 @@
 #include "mem/view.h"
 #include "net/port.h"
 
-#define MIB    (UINT64_C(1) << 20)
-#define MS     UINT64_C(1000000)
-#define SECOND (1000 * MS)
+#define MIB (UINT64_C(1) << 20)
 
 #define FLUSH_GRACE SECOND /* for output that nobody reads, when the run was ended from outside */
 

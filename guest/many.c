@@ -7,18 +7,13 @@
 #include "guest/run_child.h"
 #include "guest/runs_view.h"
 #include "kvm/host/log.h"
+#include "kvm/host/ns.h"
 #include "kvm/host/signals.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define SECOND UINT64_C(1000000000)
-
-enum {
-    STATUS_TROUBLE = 125,
-};
 
 struct work { /* while it runs */
     struct many *many;
@@ -279,5 +274,5 @@ int many_status(struct many *m, int failed)
     free(m->kept);
     if (m->signal)
         signal_die(m->signal);
-    return m->failed ? failed : m->trouble ? STATUS_TROUBLE : 0;
+    return m->failed ? failed : m->trouble ? STATUS_SETUP : 0;
 }

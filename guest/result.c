@@ -8,12 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum {
-    STATUS_DIED = 123,
-    STATUS_TIMEOUT = 124,
-    STATUS_SETUP = 125,
-};
-
 static const struct {
     const char *name;
     int status;       /* vmlet's exit status, where the guest reported none */

@@ -4,6 +4,7 @@
 
 #include "guest/words.h"
 #include "kvm/host/log.h"
+#include "kvm/host/ns.h"
 #include "kvm/host/stream.h"
 #include "kvm/host/term.h"
 
@@ -12,8 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define SECOND UINT64_C(1000000000)
 
 enum {
     RING = 65536,

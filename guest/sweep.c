@@ -7,12 +7,11 @@
 #include "guest/repeat.h"
 #include "guest/runs_view.h"
 #include "kvm/host/log.h"
+#include "kvm/host/ns.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define SECOND UINT64_C(1000000000)
 
 static const struct {
     const char *event, *action, *what;
@@ -27,8 +26,6 @@ enum {
     LOOKS = 1, /* instead of reads, when these are too many */
     KINDS = sizeof kinds / sizeof *kinds,
     BEFORE = 16, /* words */
-    STATUS_FOUND = 1,
-    STATUS_TROUBLE = 125,
 };
 
 struct boot {
@@ -219,5 +216,5 @@ int sweep_run(const struct machine_options *o, int argc, char **argv)
              "others");
     repeat_result(&s.many, o, s.many.first ? s.many.first->report : s.first);
     free(s.first);
-    return many_status(&s.many, s.bad ? STATUS_TROUBLE : STATUS_FOUND);
+    return many_status(&s.many, s.bad ? STATUS_SETUP : MANY_FAILED);
 }

@@ -2,6 +2,7 @@
  *
  * The set of vCPUs: made, started, joined, counted, looked at. The threads' own loop is vcpu.c.
  */
+#include "kvm/host/ns.h"
 #include "kvm/priv.h"
 #include <errno.h>
 #include <signal.h>
@@ -207,10 +208,7 @@ void vcpu_stats(const struct vcpu *vcpu, struct vcpu_stats *stats)
 uint64_t vcpu_cpu_ns(const struct vcpu *vcpu)
 {
     clockid_t clock;
-    struct timespec ts = {0};
-    if (vcpu->started && !pthread_getcpuclockid(vcpu->thread, &clock))
-        clock_gettime(clock, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+    return vcpu->started && !pthread_getcpuclockid(vcpu->thread, &clock) ? ns_on(clock) : 0;
 }
 
 static uint64_t exits(const struct vcpu *vcpu)

@@ -18,10 +18,10 @@
 #include <unistd.h>
 
 #include "net/flow.h"
+#include "kvm/host/ns.h"
 
 enum {
     HASH = 1024,
-    SECOND = 1000 * 1000 * 1000,
 };
 static const uint64_t timeout_s[] = {
     [FLOW_ASKED] = 30,

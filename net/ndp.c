@@ -9,6 +9,7 @@
  * somebody who wants to take one of these. Whoever asks for others gets none, and nothing is kept of it. A message is
  * believed only with hop limit 255 (it came from this link), code 0, and options that fit. */
 #include "net/user_priv.h"
+#include "kvm/host/ns.h"
 
 enum {
     ROUTER_SOLICIT = 133,
@@ -32,7 +33,7 @@ enum {
     ROUTER_LIFETIME = 65535, /* s (RFC 8319) */
     MESSAGE_MAX = 512,
 };
-#define RENEW (ROUTER_LIFETIME / 2 * 1000000000ull)
+#define RENEW (ROUTER_LIFETIME / 2 * SECOND)
 
 static const struct ip_addr all_nodes = {
     {0xff, 2, [15] = 1}

@@ -3,6 +3,7 @@
 #include "net/tap.h"
 
 #include "kvm/host/log.h"
+#include "kvm/host/ns.h"
 #include "kvm/host/program.h"
 #include "net/offload.h"
 #include "net/tap_priv.h"
@@ -264,8 +265,7 @@ void tap_free(struct tap *t)
     char why[128];
     if (!t)
         return;
-    if (t->downscript &&
-        !program_run(t->downscript, t->ifname, TAP_SCRIPT_SECONDS * UINT64_C(1000000000), why, sizeof why))
+    if (t->downscript && !program_run(t->downscript, t->ifname, TAP_SCRIPT_SECONDS * SECOND, why, sizeof why))
         warn("%s: down script %s %s: %s", t->name, t->downscript, t->ifname, why);
     loop_fd_remove(&t->watch);
     if (t->port.net)

@@ -3,6 +3,7 @@
  * that somebody named is left as it is; one that this makes is given the host's address and brought up, unless a script does it. */
 #include "net/tap.h"
 
+#include "kvm/host/ns.h"
 #include "kvm/host/program.h"
 #include "net/tap_priv.h"
 
@@ -206,8 +207,7 @@ static bool open_tap(struct opening *op)
     t->uso = t->vnet && !ioctl(t->fds[0], TUNSETOFFLOAD, TUN_F_CSUM | TAP_F_USO4_AND_USO6);
     if (((fresh && !o->script) || (o->address && o->fd < 0)) && !configure(op))
         return false;
-    if (o->script &&
-        !program_run(o->script, t->ifname, TAP_SCRIPT_SECONDS * UINT64_C(1000000000), why, sizeof why))
+    if (o->script && !program_run(o->script, t->ifname, TAP_SCRIPT_SECONDS * SECOND, why, sizeof why))
         return fail(op, "script %s: %s", o->script, why);
     t->downscript = o->downscript;
     return true;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "kvm/host/log.h"
+#include "kvm/host/ns.h"
 #include "mem/ram.h"
 #include "mem/watch.h"
 #include "virtio/pci.h"
@@ -33,7 +34,7 @@ enum {
     STATS_MOST = 64, /* entries of a buffer */
 };
 #define STATS_FRESH    UINT64_C(200000000) /* ns */
-#define STATS_PATIENCE UINT64_C(1000000000)
+#define STATS_PATIENCE SECOND
 
 enum {
     DROP_NOT_RAM,

@@ -12,6 +12,7 @@
 #include <sys/random.h>
 
 #include "kvm/host/log.h"
+#include "kvm/host/ns.h"
 #include "virtio/pci.h"
 
 enum {
@@ -21,7 +22,6 @@ enum {
 };
 #define RNG_RATE  (16u << 20)
 #define RNG_RETRY UINT64_C(100000000) /* ns, when the host has no entropy yet */
-#define SECOND    UINT64_C(1000000000)
 
 struct rng {
     struct virtio_device v; /* first */

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "kvm/host/log.h"
+#include "kvm/host/ns.h"
 #include "kvm/host/ring.h"
 #include "virtio/vsock_priv.h"
 
@@ -15,7 +16,7 @@ enum {
     BACKLOG = 32,
     PORT_DIGITS = 11, /* "_4294967295" */
 };
-#define ACCEPT_AGAIN UINT64_C(1000000000) /* ns after a lack of descriptors */
+#define ACCEPT_AGAIN SECOND /* after a lack of descriptors */
 
 static uint64_t now(const struct vsock *vs)
 {

@@ -25,13 +25,14 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include "kvm/host/ns.h"
 
 struct board;
 struct device;
 struct gate;
 struct lint;
 
-#define LINT_ACK UINT64_C(1000000000) /* ns */
+#define LINT_ACK SECOND /* ns */
 
 struct lint_config {
     struct board *board;

@@ -14,7 +14,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "guest/result.h"
 #include "guest/runs.h"
+
+enum {
+    MANY_FAILED = 1, /* exit status: one failed */
+};
 
 struct many_config {
     const char *title;    /* of the JUnit suite */

@@ -24,6 +24,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* vmlet's own exit statuses, of the other verbs too. */
+enum {
+    STATUS_DIED = 123, /* it ended without the status that was owed, or the gate caught something */
+    STATUS_TIMEOUT = 124,
+    STATUS_SETUP = 125, /* wrong words, or trouble on this side */
+};
+
 enum end_reason {
     END_NONE,
     END_EXITED,   /* status is the guest's, 0-255 */

@@ -25,10 +25,11 @@
 #define GUEST_SWEEP_H
 
 #include <stdint.h>
+#include "kvm/host/ns.h"
 
 #define SWEEP_GATE   "warn,bug,oops,kasan,ubsan,kcsan,lockdep,hung,rcu"
 #define SWEEP_SLOWER 10
-#define SWEEP_LEAST  UINT64_C(10000000000)  /* ns */
+#define SWEEP_LEAST  (10 * SECOND)          /* ns */
 #define SWEEP_FIRST  UINT64_C(300000000000) /* --timeout of the first boot */
 #define SWEEP_MAX    100
 

@@ -17,12 +17,13 @@
 
 #include <stdio.h>
 
+#include "kvm/host/ns.h"
 #include "net/port.h"
 
 enum {
     HUB_PORTS = 16,
 };
-#define HUB_PATIENCE UINT64_C(1000000000) /* ns */
+#define HUB_PATIENCE SECOND
 
 struct hub;
 

@@ -27,6 +27,7 @@
 #ifndef VIRTIO_VSOCK_H
 #define VIRTIO_VSOCK_H
 
+#include "kvm/host/ns.h"
 #include "mem/device.h"
 
 enum {
@@ -34,7 +35,7 @@ enum {
     VSOCK_BUFFER = 64 * 1024,
     VSOCK_RESETS = 64,
 };
-#define VSOCK_PATIENCE UINT64_C(10000000000) /* ns */
+#define VSOCK_PATIENCE (10 * SECOND)
 
 extern const struct device_class vsock_class; /* virtio-vsock */
 

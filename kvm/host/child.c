@@ -2,6 +2,7 @@
 /* This program as a child: see include/kvm/host/child.h. */
 #include "kvm/host/child.h"
 
+#include "kvm/host/ns.h"
 #include "kvm/host/signals.h"
 
 #include <errno.h>
@@ -13,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define LOOK_NS 20000000ull /* without a pidfd */
+#define LOOK_NS (20 * MS) /* without a pidfd */
 
 enum {
     CHUNK = 16384,

@@ -5,6 +5,7 @@
 #include "ctl_path.h"
 #include "kvm/host/ctl.h"
 #include "kvm/host/log.h"
+#include "kvm/host/ns.h"
 #include "kvm/host/opts.h"
 #include "kvm/host/unix_listener.h"
 
@@ -19,9 +20,9 @@
 enum {
     COMMANDS = 64
 };
-#define CLIENT_PATIENCE_NS 5000000000ull
-#define ACCEPT_RETRY_NS    100000000ull
-#define AGAIN_NS           10000000ull
+#define CLIENT_PATIENCE_NS (5 * SECOND)
+#define ACCEPT_RETRY_NS    (100 * MS)
+#define AGAIN_NS           (10 * MS)
 
 struct command {
     const char *words, *help;

@@ -3,6 +3,7 @@
  * Ranks are taken in strictly rising order, so the top of the stack alone decides; locks may be dropped in
  * any order. */
 #include "kvm/host/lock.h"
+#include "kvm/host/ns.h"
 
 #ifdef DEBUG
 
@@ -86,7 +87,7 @@ void lock_wait(struct lock *lock, pthread_cond_t *cond)
 
 void lock_wait_until(struct lock *lock, pthread_cond_t *cond, uint64_t monotonic_ns)
 {
-    struct timespec ts = {(time_t)(monotonic_ns / 1000000000u), (long)(monotonic_ns % 1000000000u)};
+    struct timespec ts = ns_timespec(monotonic_ns);
     if (n_held != 1 || held[0] != lock)
         wrong("wait under more than, or without", lock->name, NULL);
     pthread_cond_timedwait(cond, &lock->m, &ts);

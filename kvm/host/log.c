@@ -2,6 +2,7 @@
 /* Messages: see include/kvm/host/log.h. A message is put together on the stack and leaves in one write(2), so
  * lines of several threads do not mix and no lock is needed. */
 #include "kvm/host/log.h"
+#include "kvm/host/ns.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -16,7 +17,7 @@ enum {
     LINE_MAX_BYTES = 1024,
     RATE_MESSAGES = 10,
 };
-#define RATE_WINDOW_NS 5000000000ull
+#define RATE_WINDOW_NS (5 * SECOND)
 
 static enum log_level log_level = LOG_LEVEL_WARNING;
 static void (*die_hook)(int status, const char *message);
@@ -145,9 +146,7 @@ LOG_FUNCTION(debug, LOG_LEVEL_DEBUG, "")
 /* At most RATE_MESSAGES in a window. */
 static void put_limited(struct bug_site *site, const char *fmt, va_list ap)
 {
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    uint64_t now = (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec + 1; /* never 0 */
+    uint64_t now = ns_on(CLOCK_MONOTONIC) + 1; /* never 0 */
     uint64_t start = atomic_load_explicit(&site->window, memory_order_relaxed);
     if (start == 0 || now - start >= RATE_WINDOW_NS) {
         /* Two threads may both open a window: then a few lines more are shown, which harms nobody. */

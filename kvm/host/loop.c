@@ -13,6 +13,7 @@
 #include "kvm/host/loop.h"
 #include "kvm/host/lock.h"
 #include "kvm/host/log.h"
+#include "kvm/host/ns.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -60,9 +61,7 @@ struct loop {
 static uint64_t monotonic_now(void *ctx)
 {
     (void)ctx;
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+    return ns_on(CLOCK_MONOTONIC);
 }
 
 struct loop *loop_new(const struct clock *clock)
@@ -452,7 +451,7 @@ static int epoll_sleep(struct loop *loop, uint64_t ns)
 {
 #ifdef SYS_epoll_pwait2
     if (!loop->no_pwait2) {
-        struct timespec ts = {(time_t)(ns / 1000000000u), (long)(ns % 1000000000u)};
+        struct timespec ts = ns_timespec(ns);
         int n = (int)syscall(SYS_epoll_pwait2, loop->epoll_fd, loop->batch, BATCH,
                              ns == LOOP_NEVER ? NULL : &ts, NULL, (size_t)8);
         if (n >= 0 || errno != ENOSYS)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Bounded waits for slow receivers: see include/kvm/host/patient.h. Nothing tells when a FIFO gets its reader, so that is asked
  * for fifty times a second. */
+#include "kvm/host/ns.h"
 #include "kvm/host/patient.h"
 #include "kvm/host/signals.h"
 
@@ -10,14 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define STEP_NS 20000000ull
-
-static uint64_t monotonic(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
-}
+#define STEP_NS (20 * MS)
 
 /* Sleeps a step. False and errno: no more waiting. */
 static bool wait_step(uint64_t began, uint64_t ns)
@@ -26,7 +20,7 @@ static bool wait_step(uint64_t began, uint64_t ns)
         errno = EINTR;
         return false;
     }
-    if (ns != PATIENT_FOREVER && monotonic() - began >= ns) {
+    if (ns != PATIENT_FOREVER && ns_on(CLOCK_MONOTONIC) - began >= ns) {
         errno = ETIMEDOUT;
         return false;
     }
@@ -42,7 +36,7 @@ static bool is_fifo(const char *path)
 
 int patient_open(const char *path, int flags, uint64_t ns)
 {
-    uint64_t began = monotonic();
+    uint64_t began = ns_on(CLOCK_MONOTONIC);
     for (;;) {
         int fd = open(path, flags | O_NONBLOCK | O_CLOEXEC | O_NOCTTY, 0666);
         if (fd >= 0 || (errno != ENXIO && errno != EINTR))
@@ -65,7 +59,7 @@ bool patient_blocking(int fd)
 bool patient_write(int fd, const void *data, size_t n, uint64_t ns)
 {
     const char *p = data;
-    uint64_t began = monotonic();
+    uint64_t began = ns_on(CLOCK_MONOTONIC);
     while (n) {
         ssize_t w = write(fd, p, n);
         if (w == 0)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* One program, one argument, a limit: see include/kvm/host/program.h. The wait is on a pidfd, in slices, since the signals
  * that should cut it short are blocked and read elsewhere. */
+#include "kvm/host/ns.h"
 #include "kvm/host/program.h"
 
 #include "kvm/host/signals.h"
@@ -21,13 +22,6 @@ enum {
     SLICE_MS = 100,
     SLICE_MS_BLIND = 10, /* without a pidfd: Linux before 5.3 */
 };
-
-static uint64_t now_ns(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
-}
 
 static int start(const char *path, const char *argument, pid_t *pid)
 {
@@ -56,7 +50,7 @@ bool program_run(const char *path, const char *argument, uint64_t limit_ns, char
 {
     pid_t pid;
     int status = 0, error = start(path, argument, &pid);
-    uint64_t end = now_ns() + limit_ns;
+    uint64_t end = ns_on(CLOCK_MONOTONIC) + limit_ns;
     if (error) {
         snprintf(why, size, "%s", strerror(error));
         return false;
@@ -65,7 +59,7 @@ bool program_run(const char *path, const char *argument, uint64_t limit_ns, char
     bool cut = false;
     while (!cut && waitpid(pid, &status, WNOHANG) == 0) {
         poll(&p, 1, p.fd < 0 ? SLICE_MS_BLIND : SLICE_MS);
-        cut = signals_pending() || now_ns() >= end;
+        cut = signals_pending() || ns_on(CLOCK_MONOTONIC) >= end;
     }
     if (p.fd >= 0)
         close(p.fd);

@@ -5,6 +5,7 @@
  * and a sleep elsewhere; so the writer lingers for half a millisecond before it takes the first bytes of a burst, during
  * which nobody needs to wake it, unless the ring fills up or somebody waits for the end. */
 #include "kvm/host/lock.h"
+#include "kvm/host/ns.h"
 #include "kvm/host/ring.h"
 #include "kvm/host/stream.h"
 #include "kvm/host/thread.h"
@@ -93,13 +94,6 @@ static void out_fail(struct stream_out *s, int error)
     out_tell(s);
 }
 
-static uint64_t monotonic(void)
-{
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
-}
-
 static bool out_hurry(const struct stream_out *s)
 {
     return s->freed || s->want_empty || s->used >= (s->size + 3) / 4;
@@ -134,9 +128,9 @@ static void *out_thread(void *arg)
             s->idle = false;
             if (!s->used || out_hurry(s))
                 continue;
-            uint64_t end = monotonic() + LINGER_NS;
+            uint64_t end = ns_on(CLOCK_MONOTONIC) + LINGER_NS;
             s->lingering = true;
-            while (!out_hurry(s) && monotonic() < end)
+            while (!out_hurry(s) && ns_on(CLOCK_MONOTONIC) < end)
                 lock_wait_until(&s->lock, &s->more, end);
             s->lingering = false;
             continue;

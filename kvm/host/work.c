@@ -3,6 +3,7 @@
  * finished jobs that one task of the loop takes at a time. */
 #include "kvm/host/lock.h"
 #include "kvm/host/log.h"
+#include "kvm/host/ns.h"
 #include "kvm/host/thread.h"
 #include "kvm/host/work.h"
 
@@ -182,9 +183,7 @@ bool work_free(struct work *work, uint64_t timeout_ns)
 {
     if (!work)
         return true;
-    struct timespec ts;
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    uint64_t now = (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+    uint64_t now = ns_on(CLOCK_MONOTONIC);
     uint64_t end = timeout_ns > INT64_MAX - now ? INT64_MAX : now + timeout_ns;
 
     lock_take(&work->lock);
@@ -196,8 +195,7 @@ bool work_free(struct work *work, uint64_t timeout_ns)
     pthread_cond_broadcast(&work->more);
     while (work->threads && now < end) {
         lock_wait_until(&work->lock, &work->fewer, end);
-        clock_gettime(CLOCK_MONOTONIC, &ts);
-        now = (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+        now = ns_on(CLOCK_MONOTONIC);
     }
     work->abandoned = work->threads != 0; /* the last of them frees the pool */
     bool ended = !work->abandoned;

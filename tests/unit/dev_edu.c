@@ -16,9 +16,6 @@ static const struct clock test_clock = {test_now, NULL};
 
 static struct pci_device *edu;
 static uint64_t bar;
-enum {
-    MS = 1000000
-};
 
 static void edu_new(const char *options)
 {

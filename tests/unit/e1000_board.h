@@ -13,7 +13,6 @@
 
 enum {
     US = 1000,
-    MS = 1000000,
     TX_AT = 0x10000, /* places in RAM */
     RX_AT = 0x20000,
     TX_BUF = 0x40000,

@@ -3,6 +3,7 @@
 #include "test.h"
 
 #include "kvm/host/child.h"
+#include "kvm/host/ns.h"
 #include "kvm/host/signals.h"
 
 #include <errno.h>
@@ -11,8 +12,6 @@
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define MS UINT64_C(1000000)
 
 static struct loop *loop;
 static struct child child;

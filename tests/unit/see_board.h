@@ -23,7 +23,6 @@ static const struct clock test_clock = {test_now, NULL};
 
 static struct pci_device *edu;
 static uint64_t bar;
-#define MS UINT64_C(1000000)
 
 /* A machine with one edu more, named `id`, bus mastering on. */
 static inline void see_board(const char *id)

@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
+#include "kvm/host/ns.h"
 
 enum lock_rank {
     LOCK_TOPOLOGY = 1, /* the memory and I/O map, the config-address latch */
@@ -90,7 +91,7 @@ static inline void lock_wait(struct lock *lock, pthread_cond_t *cond)
 /* The same with an end, in ns of CLOCK_MONOTONIC; cond must be made by lock_cond_init(). */
 static inline void lock_wait_until(struct lock *lock, pthread_cond_t *cond, uint64_t monotonic_ns)
 {
-    struct timespec ts = {(time_t)(monotonic_ns / 1000000000u), (long)(monotonic_ns % 1000000000u)};
+    struct timespec ts = ns_timespec(monotonic_ns);
     pthread_cond_timedwait(cond, &lock->m, &ts);
 }
 
