@@ -251,13 +251,6 @@ static void e1000_reset(struct device *dev)
 
 static const char *e1000_init(struct device *dev, struct board *board)
 {
-    static const struct pci_ids ids = {.vendor = 0x8086,
-                                       .device = 0x100e,
-                                       .subsystem_vendor = 0x8086,
-                                       .subsystem = 0x001e,
-                                       .class_code = 0x020000,
-                                       .revision = 2,
-                                       .pin = 1};
     struct e1000 *e = e1000_of(dev);
     uint8_t mac[6] = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
     for (struct device *d = board->devices; d; d = d->next)
@@ -267,9 +260,6 @@ static const char *e1000_init(struct device *dev, struct board *board)
                  "mac=%.40s: not the address of a card (six times two digits: 52:54:00:12:34:56)", e->mac);
         return dev->error;
     }
-    const char *error = pci_device_init(&e->pci, board, &ids);
-    if (error)
-        return error;
     if (!board->net)
         return "this machine has no network";
     if (!port_init(&e->port, board->net, dev->id, &port_ops))
@@ -283,10 +273,7 @@ static const char *e1000_init(struct device *dev, struct board *board)
     device_timer_init(dev, &e->refill_timer, e1000_rx_waited);
     e1000_eeprom_init(e, mac);
     e->cable = 1;
-    pci_bar(&e->pci, 0, PCI_BAR_MEM32, &device_map(dev, 0)->region);
-    pci_bar(&e->pci, 2, PCI_BAR_IO, &device_map(dev, 1)->region); /* BAR 1 would be a flash memory: 4.1 */
-    pci_power(&e->pci);
-    return pci_msi_unmaskable(&e->pci);
+    return NULL;
 }
 
 static const char *e1000_loaded(struct device *dev)
@@ -340,8 +327,17 @@ const struct device_class e1000_class = {
     .help = "Intel's 82540EM gigabit card (PCI 8086:100e)",
     .size = sizeof(struct e1000),
     .options = e1000_options,
-    .bus_options = pci_bus_options,
-    .banks = (const struct reg_bank *const[]){&e1000_bank, &e1000_io_bank, NULL},
+    .bus = PCI_FUNCTION(.ids = {.vendor = 0x8086,
+                                .device = 0x100e,
+                                .subsystem_vendor = 0x8086,
+                                .subsystem = 0x001e,
+                                .class_code = 0x020000,
+                                .revision = 2,
+                                .pin = 1},
+                        .bars = {[0] = {PCI_BAR_MEM32, .bank = 0},
+                                [2] = {PCI_BAR_IO, .bank = 1}                }, /* 1 would be a flash memory: 4.1 */
+                        .power = true, .msi_plain = true),
+    .banks = (const struct reg_bank *const[]){&e1000_bank, &e1000_io_bank, NULL                  },
     .state = e1000_state,
     .init = e1000_init,
     .reset = e1000_reset,

@@ -41,8 +41,6 @@ static const struct reg_bank ivshmem_bank = {.name = "regs", .size = REGS_SIZE, 
 
 static const char *ivshmem_init(struct device *dev, struct board *board)
 {
-    static const struct pci_ids ids = {
-        .vendor = 0x1af4, .device = 0x1110, .class_code = 0x050000, .revision = 1};
     struct ivshmem *s = (struct ivshmem *)dev;
     struct stat st;
     if (!s->size && s->path && stat(s->path, &st) == 0)
@@ -51,9 +49,7 @@ static const char *ivshmem_init(struct device *dev, struct board *board)
         return s->path ? "the file is empty or not there (give size=)" : "size= is missing";
     if (s->size < RAM_PAGE || s->size & (s->size - 1))
         return "its size is no power of two from 4K up, as a BAR's must be";
-    const char *error = pci_device_init(&s->pci, board, &ids);
-    if (error)
-        return error;
+    (void)board;
     snprintf(s->name, sizeof s->name, "%s.memory", dev->id);
     s->ram = ram_new(
         &(struct ram_opts){
@@ -61,7 +57,6 @@ static const char *ivshmem_init(struct device *dev, struct board *board)
         dev->error, sizeof dev->error);
     if (!s->ram)
         return dev->error;
-    pci_bar(&s->pci, 0, PCI_BAR_MEM32, &device_map(dev, 0)->region);
     pci_bar(&s->pci, 2, PCI_BAR_MEM64_PREFETCH, &s->ram->region);
     return NULL;
 }
@@ -85,8 +80,10 @@ const struct device_class ivshmem_class = {
     .help = "memory shared between guests and host, in a BAR (PCI 1af4:1110)",
     .size = sizeof(struct ivshmem),
     .options = ivshmem_options,
-    .bus_options = pci_bus_options,
-    .banks = (const struct reg_bank *const[]){&ivshmem_bank, NULL},
+    .bus = PCI_FUNCTION(.ids = {.vendor = 0x1af4, .device = 0x1110, .class_code = 0x050000, .revision = 1},
+                        .bars = {{PCI_BAR_MEM32, .bank = 0}  }
+        ),
+    .banks = (const struct reg_bank *const[]){&ivshmem_bank,              NULL                  },
     .init = ivshmem_init,
     .fini = ivshmem_fini,
 };

@@ -150,14 +150,9 @@ static const struct reg_bank port_bank = {
 
 static const char *testdev_init(struct device *dev, struct board *board)
 {
-    static const struct pci_ids ids = {.vendor = 0x1b36, .device = 0x0005, .class_code = 0x00ff00};
     struct pci_testdev *t = (struct pci_testdev *)dev;
+    (void)board;
     memset(t->fds, -1, sizeof t->fds);
-    const char *error = pci_device_init(&t->pci, board, &ids);
-    if (error)
-        return error;
-    pci_bar(&t->pci, 0, PCI_BAR_MEM32, &device_map(dev, 0)->region);
-    pci_bar(&t->pci, 1, PCI_BAR_IO, &device_map(dev, 1)->region);
     for (unsigned test = 0; test < 2 * TESTS; test++) {
         if (test % TESTS == 0)
             continue;
@@ -197,15 +192,15 @@ static void testdev_reset(struct device *dev)
     testdev_start((struct pci_testdev *)dev, 0, TESTS);
 }
 
+/* clang-format off */
 const struct device_class pci_testdev_class = {
     .name = "pci-testdev",
     .help = "QEMU's device for conformance programs: writes by exit and by ioeventfd (PCI 1b36:0005)",
     .size = sizeof(struct pci_testdev),
-    .bus_options = pci_bus_options,
-    .banks = (const struct reg_bank *const[]){&mem_bank,                &port_bank, NULL},
-    .state = (const struct state_field[]){ STATE(struct pci_testdev, current),
-                                              STATE(struct pci_testdev,                                        count),
-                                              {0}},
+    .bus = PCI_FUNCTION(.ids = {.vendor = 0x1b36, .device = 0x0005, .class_code = 0x00ff00},
+                        .bars = {{PCI_BAR_MEM32, .bank = 0}, {PCI_BAR_IO, .bank = 1}}),
+    .banks = (const struct reg_bank *const[]){&mem_bank, &port_bank, NULL},
+    .state = (const struct state_field[]){STATE(struct pci_testdev, current), STATE(struct pci_testdev, count), {0}},
     .init = testdev_init,
     .reset = testdev_reset,
     .loaded = testdev_loaded,

@@ -181,7 +181,7 @@ const char *fault_parse(struct fault *f, struct board *board, const char *spec)
         error = find_device(f, board, parts[0]);
     if (!error) {
         f->spec = spec;
-        f->pci = f->dev->class->bus_options == pci_bus_options ? (struct pci_device *)f->dev : NULL;
+        f->pci = pci_device_of(f->dev);
         error = parse_event(f, parts[1], &allowed);
     }
     if (!error)

@@ -103,14 +103,9 @@ static void broken(struct lint_device *l, enum rule rule, const struct watch_eve
 
 /* --- rules */
 
-static struct pci_device *function_of(struct device *dev)
-{
-    return dev->class->bus_options == pci_bus_options ? (struct pci_device *)dev : NULL;
-}
-
 static void check_register(struct lint_device *l, const struct watch_event *e)
 {
-    struct pci_device *pci = function_of(l->dev);
+    struct pci_device *pci = pci_device_of(l->dev);
     if (!e->write || !e->reg)
         return;
     if (e->reg->flags & REG_DMA) {
@@ -136,7 +131,7 @@ static void check_refused(struct lint_device *l, const struct watch_event *e)
 
 static void check_dma(struct lint_device *l, const struct watch_event *e)
 {
-    const struct pci_device *pci = function_of(l->dev);
+    const struct pci_device *pci = pci_device_of(l->dev);
     if (e->text)
         broken(l, pci && !pci_is_master(pci) ? RULE_DMA_MASTER : RULE_DMA_RAM, e);
 }
@@ -149,7 +144,7 @@ static uint64_t guest_now(const struct lint_device *l)
 
 static void check_irq(struct lint_device *l, const struct watch_event *e)
 {
-    const struct pci_device *pci = function_of(l->dev);
+    const struct pci_device *pci = pci_device_of(l->dev);
     if (e->value == WATCH_IRQ_LOST && pci && !pci_is_master(pci))
         broken(l, RULE_IRQ_MASTER, e);
     if (e->value == WATCH_IRQ_DOWN && l->waiting) {
@@ -223,7 +218,7 @@ static const struct watcher_ops watcher_ops = {.event = on_event};
 /* The platform's own devices are probed by every kernel in ways that no rule here would let pass. */
 static bool is_linted(struct device *dev)
 {
-    return function_of(dev) != NULL;
+    return pci_device_of(dev) != NULL;
 }
 
 struct lint *lint_new(const struct lint_config *c, char *err, size_t errlen)

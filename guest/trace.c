@@ -87,7 +87,10 @@ static void on_event(struct watcher *w, struct device *dev, const struct watch_e
     struct trace_line l = {.dev = dev, .e = e};
     if (e->kind == WATCH_IRQ && !e->text)
         return; /* lowered, and was low */
-    if (dev->class->explain && (e->kind == WATCH_REG || (e->kind == WATCH_IRQ && e->write))) {
+    if (e->kind == WATCH_IRQ && e->write && pci_causes(dev)) {
+        snprintf(led, sizeof led, "0x%x", *pci_causes(dev));
+        l.led = led;
+    } else if (dev->class->explain && (e->kind == WATCH_REG || (e->kind == WATCH_IRQ && e->write))) {
         led[0] = 0;
         dev->class->explain(dev, e->kind == WATCH_REG ? e->reg : NULL, e->write, e->value, led, sizeof led);
         l.led = *led ? led : NULL;

@@ -37,8 +37,8 @@ void device_class_help(const struct device_class *class, FILE *out)
 {
     fprintf(out, "%s: %s\n", class->name, class->help);
     fprintf(out, "  %-16s %s\n", "id=ID", "name in messages, traces and `vmlet info`");
-    if (class->bus_options)
-        opts_sub_help(out, class->bus_options);
+    if (class->bus)
+        opts_sub_help(out, class->bus->options);
     if (class->options)
         opts_sub_help(out, class->options);
 }
@@ -102,6 +102,7 @@ static void device_free(struct device *dev)
         loop_task_cancel(&t->task);
     for (unsigned i = 0; i < dev->n_maps; i++)
         reg_map_free(&dev->maps[i]);
+    jobs_free(dev);
     free(dev->maps);
     watch_free(dev);
     free(dev);
@@ -145,10 +146,12 @@ struct device *device_new(struct board *board, const struct device_class *class,
         {common_options, &common}
     };
     size_t n_targets = 1;
-    if (class->bus_options)
-        targets[n_targets++] = (struct opt_target){class->bus_options, dev};
+    if (class->bus)
+        targets[n_targets++] = (struct opt_target){class->bus->options, dev};
     if (class->options)
         targets[n_targets++] = (struct opt_target){class->options, dev};
+    for (size_t i = 1; i < n_targets; i++)
+        opts_preset(targets[i].table, dev);
     char label[80];
     snprintf(label, sizeof(label), "--device %s", class->name);
     sentence = opts_sub_into(targets, n_targets, label, options);
@@ -182,13 +185,14 @@ struct device *device_new(struct board *board, const struct device_class *class,
     }
 
     lock_init(&dev->lock, LOCK_DEVICE, dev->id);
-    if (!device_make_maps(dev) || !watch_counters(dev)) {
+    if (!device_make_maps(dev) || !watch_counters(dev) || !jobs_init(dev)) {
         fail(err, errlen, "%s: out of memory", dev->id);
         device_free(dev);
         return NULL;
     }
-    jobs_init(dev);
-    sentence = class->init ? class->init(dev, board) : NULL;
+    sentence = class->bus && class->bus->init ? class->bus->init(dev, board) : NULL;
+    if (!sentence && class->init)
+        sentence = class->init(dev, board);
     if (sentence) {
         fail(err, errlen, "%s: %s", dev->id, sentence);
         device_free(dev);

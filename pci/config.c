@@ -184,6 +184,11 @@ static void pci_device_leave(struct device *dev)
     space_free(&pci->dma);
 }
 
+struct pci_device *pci_device_of(struct device *dev)
+{
+    return dev->leave == pci_device_leave ? (struct pci_device *)dev : NULL;
+}
+
 const char *pci_device_init(struct pci_device *pci, struct board *board, const struct pci_ids *ids)
 {
     uint8_t *c = pci->config;

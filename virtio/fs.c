@@ -182,7 +182,7 @@ static const char *fs_init(struct device *dev, struct board *board)
     if (!n || n > FS_TAG_BYTES)
         return "tag: 1 to 36 bytes";
     memcpy(f->config.tag, f->tag, n);
-    f->config.num_request_queues = f->n_queues = f->n_queues ? f->n_queues : 1;
+    f->config.num_request_queues = f->n_queues;
     struct fuse_config config = {
         .path = f->dir,
         .name = dev->id,
@@ -233,8 +233,8 @@ static const struct opt fs_options[] = {
     OPT_ENUM(struct fs, cache, "cache", 0, caches,
              "none: the guest asks each time, and sees a change on the host at once",
              .dflt = "auto: it keeps names and attributes for a second"),
-    OPT_U32(struct fs, n_queues, "queues", 0, "N", "request queues", .min = 1, .max = QUEUES_MAX,
-            .dflt = "1"),
+    OPT_U32(struct fs, n_queues, "queues", 0, "N", "request queues", .min = 1, .max = QUEUES_MAX, .dflt = "1",
+            .flags = OPT_PRESET),
     OPT_END,
 };
 

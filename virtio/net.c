@@ -522,7 +522,7 @@ const struct device_class virtio_net_class = {
     .help = "a network card (PCI 1af4:1041); -n plugs one into a network",
     .size = sizeof(struct virtio_net),
     .options = net_options,
-    .bus_options = virtio_bus_options,
+    .bus = &virtio_bus,
     .banks = (const struct reg_bank *const[]){&virtio_common_bank, &virtio_isr_bank, &virtio_notify_bank,
                                               &net_config_bank, NULL},
     .state = net_state,

@@ -36,12 +36,14 @@ static struct virtio_device *virtio_of(struct device *dev)
     return (struct virtio_device *)dev;
 }
 
-const struct opt virtio_bus_options[] = {
+static const struct opt bus_options[] = {
     OPT_STRING(struct pci_device, addr, "addr", 0, "SLOT[.FUNCTION]",
                "place on the PCI bus, hexadecimal as lspci shows it"),
     OPT_FLAG(struct virtio_device, transitional, "legacy", 0, "virtio 0.9.5 as well, for kernels before 4.0"),
     OPT_END,
 };
+const struct device_bus virtio_bus = {
+    bus_options, NULL}; /* virtio_init() does it, which knows what sort of device it is */
 
 /* --- interrupts */
 

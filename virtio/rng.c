@@ -20,7 +20,6 @@ enum {
     RNG_BURST = 64 << 10, /* bytes; also the most that one turn takes */
     RNG_LEAST = 1 << 10,  /* worth waking up for */
 };
-#define RNG_RATE  (16u << 20)
 #define RNG_RETRY UINT64_C(100000000) /* ns, when the host has no entropy yet */
 
 struct rng {
@@ -111,8 +110,6 @@ static const struct virtio_type rng_type = {
 static const char *rng_init(struct device *dev, struct board *board)
 {
     struct rng *r = (struct rng *)dev;
-    if (!r->rate)
-        r->rate = RNG_RATE;
     device_timer_init(dev, &r->more, rng_more);
     r->earned = RNG_BURST;
     r->since = loop_now(board->loop);
@@ -122,7 +119,7 @@ static const char *rng_init(struct device *dev, struct board *board)
 
 static const struct opt rng_options[] = {
     OPT_SIZE(struct rng, rate, "rate", 0, 1, "bytes a second that the guest may take", .min = 1 << 10,
-             .max = 1u << 30, .dflt = "16M"),
+             .max = 1u << 30, .dflt = "16M", .flags = OPT_PRESET),
     OPT_END,
 };
 static const struct state_field rng_state[] = {VIRTIO_STATE, {0}};

@@ -91,15 +91,21 @@ struct state_field {
         .count = sizeof(((type_ *)0)->member_) / sizeof(((type_ *)0)->member_[0])                            \
     }
 
+/* What a class is plugged into: the options that all devices there have, and what is done before the class's init (NULL:
+ * nothing; an error as init's). A bus puts what it wants to know of the class behind it: pci/device.h's PCI_FUNCTION(). */
+struct device_bus {
+    const struct opt *options;
+    const char *(*init)(struct device *dev, struct board *board);
+};
+
 struct device_class {
     const char *name;                    /* as in --device */
     const char *help;                    /* one line */
     size_t size;                         /* of the instance's struct */
     const struct opt *options;           /* offsets into the instance; NULL: none */
-    const struct opt *bus_options;       /* of the bus it sits on (addr=); NULL: none */
+    const struct device_bus *bus;        /* what it is plugged into; NULL: init sees to it */
     const struct reg_bank *const *banks; /* NULL-ended; NULL: none */
     const struct state_field *state;     /* NULL: none */
-    const struct job *const *jobs;       /* mem/job.h: NULL-ended; NULL: none */
     bool internal;                       /* part of every machine: not for --device */
     bool single;                         /* at most one a machine */
     /* Options are in, registers at reset. Adds its regions to the board, makes its lines and timers. NULL, or
@@ -182,7 +188,7 @@ struct device_timer {
     struct device *dev;
     void (*fn)(struct device *dev);
     uint64_t deadline;     /* loop's clock, ns; DEVICE_TIMER_OFF when not set. Guarded by the device's lock */
-    const struct job *job; /* whose timer it is; or NULL */
+    const struct job *job; /* NULL, or the job whose timer this is: then it is mem/job.c's */
     struct device_timer *next;
 };
 #define DEVICE_TIMER_OFF UINT64_MAX

@@ -5,9 +5,9 @@
  * begins anew. When its time is over the bit is cleared and done() is called, under the device's lock on the loop. Reset ends
  * it without done().
  *
- *     static const struct job edu_dma = {JOB(struct edu, dma_timer, cmd), EDU_CMD_RUN, 100 * 1000000, edu_dma_done};
+ *     static const struct job edu_dma = {JOB(struct edu, cmd), EDU_CMD_RUN, 100 * 1000000, edu_dma_done};
  *
- * The class lists its jobs; a register names one (mem/regs.h):
+ * A device has the jobs that its registers name, and for each a timer that it needs not know of (mem/regs.h):
  *     .job = &edu_dma                         takes no writes while it runs
  *     .job = &edu_dma, .flags = REG_START     and a write starts it. Where the bit is in this very register, it is a write of
  *                                             that bit that does; other writes of it are nothing
@@ -22,13 +22,13 @@
 struct device;
 
 struct job {
-    uint32_t timer; /* where the device has a struct device_timer for it */
-    uint32_t field; /* and the bit that says that it runs: in 32 bits, or the low ones of 64 */
+    uint32_t
+        field; /* where the bit is that says that it runs: in 32 bits of the device, or the low ones of 64 */
     uint32_t busy;
     uint64_t ns;
     void (*done)(struct device *dev);
 };
-#define JOB(type_, timer_, field_) offsetof(type_, timer_), offsetof(type_, field_)
+#define JOB(type_, field_) offsetof(type_, field_)
 
 typedef uint32_t __attribute__((may_alias)) job_word;
 
@@ -39,9 +39,10 @@ static inline bool job_runs(const struct device *dev, const struct job *job)
 void job_start(struct device *dev, const struct job *job); /* lock held */
 
 /* --- inside mem/, for all of a device's jobs */
-void job_over(struct device *dev, const struct job *job); /* clears its bit */
-void jobs_init(struct device *dev);
-void jobs_reset(struct device *dev);  /* lock held, as below */
+void job_over(struct device *dev, const struct job *job);               /* clears its bit */
+bool jobs_init(struct device *dev) __attribute__((warn_unused_result)); /* false: no memory */
+void jobs_free(struct device *dev);                                     /* their timers are off the loop */
+void jobs_reset(struct device *dev);                                    /* lock held, as below */
 void jobs_loaded(struct device *dev); /* begins those anew whose bit came with the state */
 
 #endif

@@ -20,7 +20,8 @@
  *
  * What an access leads to. .explain puts a few words behind a line of the trace, "TDH=2: 3 descriptors". It is called after
  * a read and before a write takes effect, so it sees the state that decides; with reg NULL for an interrupt: its cause,
- * "0x100". It writes to buf, which is empty: what stays so is nothing to say. It must change nothing.
+ * "0x100" (unless the class names the field of its causes, pci/device.h: then the trace reads that). It writes to buf, which is
+ * empty: what stays so is nothing to say. It must change nothing.
  *
  * Watchers. Traces, lint and fault injection see everything through one mechanism: a watcher is told of the events of the
  * devices that it was put on (device_watch()), of the kinds that it asked for. Where nobody watches, device->watch, ->hooks and

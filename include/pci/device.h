@@ -5,14 +5,13 @@
  *
  *     struct edu { struct pci_device pci; … };
  *
- * and init() says who it is and what it decodes:
+ * and the class says who it is, what it decodes and how it interrupts:
  *
- *     static const struct pci_ids edu_ids = {.vendor = 0x1234, .device = 0x11e8, .class_code = 0x00ff00, .pin = 1};
- *     const char *error = pci_device_init(&edu->pci, board, &edu_ids);
- *     if (!error)
- *         pci_bar(&edu->pci, 0, PCI_BAR_MEM32, &device_map(dev, 0)->region);
+ *     .bus = PCI_FUNCTION(.ids = {.vendor = 0x1234, .device = 0x11e8, .class_code = 0x00ff00, .pin = 1},
+ *                         .bars = {{PCI_BAR_MEM32, .bank = 0}}, .msi_plain = true, .causes = offsetof(struct edu, irq)),
  *
- * The class names pci_bus_options as its bus_options, so that `addr=SLOT[.FUNCTION]` works. A device keeps nothing
+ * All of that stands when its init() is called, and so does the option `addr=SLOT[.FUNCTION]`. What is not known before the
+ * options are, init() says itself, by the functions below that PCI_FUNCTION() stands for. A device keeps nothing
  * that follows from its configuration bytes: where its BARs are, whether it is a bus master, which interrupts
  * are on, is asked of the bytes at the moment of use. Everything below is set-up, but for what is
  * marked (lock): called from device code, with the device's lock held.
@@ -96,7 +95,28 @@ struct pci_device {
     uint8_t w1c[PCI_CONFIG_SIZE_EXPRESS];
 };
 
+/* A function as a const table, and the class's .bus made of it. */
+struct pci_function {
+    struct device_bus bus; /* first */
+    struct pci_ids ids;
+    struct {
+        enum pci_bar_kind kind;
+        uint8_t bank; /* of the class's register banks: which one it shows */
+    } bars[PCI_BARS];
+    bool power;      /* pci_power() */
+    bool msi_plain;  /* pci_msi_unmaskable() */
+    uint8_t msi;     /* pci_msi() with so many vectors; 0: none */
+    uint32_t causes; /* offset in the instance of what pci_causes_raise() is about; 0: nothing */
+};
+/* clang-format off */
+#define PCI_FUNCTION(...) (&(const struct pci_function){.bus = {pci_bus_options, pci_function_init}, __VA_ARGS__}.bus)
+/* clang-format on */
+
 extern const struct opt pci_bus_options[]; /* addr= */
+const char *pci_function_init(struct device *dev, struct board *board);
+
+/* The device as a function of PCI; NULL: it is none. */
+struct pci_device *pci_device_of(struct device *dev);
 
 /* The header, a slot, the INTx line and the bus-master space. NULL, or a sentence (in dev->error). */
 const char *pci_device_init(struct pci_device *pci, struct board *board, const struct pci_ids *ids);
@@ -113,6 +133,15 @@ unsigned pci_capability(struct pci_device *pci, uint8_t id, unsigned size);
  * Messages are memory writes: with bus mastering off they are dropped, and counted. */
 void pci_raise(struct pci_device *pci, unsigned vec); /* (lock) */
 void pci_lower(struct pci_device *pci);               /* (lock) */
+/* For functions that have why they interrupt in one field of 32 bits (lock). Each raise with a cause pending is an interrupt; INTx falls
+ * with the last one that is acknowledged. Both are made to be a register's .write. */
+void pci_causes_raise(struct device *dev, unsigned index, uint64_t causes);
+void pci_causes_ack(struct device *dev, unsigned index, uint64_t causes);
+/* The field; NULL: the class names none. */
+const uint32_t *pci_causes(const struct device *dev);
+/* A transfer to RAM or from there (lock). Refused, it changes nothing and is told as the guest's fault, with the reason. */
+bool pci_dma(struct pci_device *pci, bool to_ram, uint64_t gpa, void *buf, size_t len);
+
 /* An eventfd that sends MSI-X vector vec without us, for vhost and the like (lock); -1: it is to be raised by
  * pci_raise(), because it is masked, or there is none, or MSI-X is off, or bus mastering, or somebody watches the
  * device. Changes with each of these: vectors_hook. */
@@ -121,6 +150,7 @@ int pci_vector_fd(struct pci_device *pci, unsigned vec);
  * would have gone, without a watcher's say. */
 void pci_spurious(struct pci_device *pci, bool on);
 void pci_raise_anyway(struct pci_device *pci, unsigned vec);
+
 /* Offers MSI with this many vectors (1, 2, 4 … PCI_MSI_MAX; more are raised modulo what the guest enables), or
  * MSI-X, whose table and pending bits are a BAR of their own. NULL, or a sentence: no routes are left. */
 const char *pci_msi(struct pci_device *pci, unsigned vectors);

@@ -164,14 +164,14 @@ static inline bool virtio_has(const struct virtio_device *v, unsigned bit)
 
 /* --- for the class table */
 extern const struct reg_bank virtio_common_bank, virtio_isr_bank, virtio_notify_bank;
-extern const struct opt virtio_bus_options[];
+extern const struct device_bus virtio_bus;
 void virtio_class_reset(struct device *dev);
 const char *virtio_class_loaded(struct device *dev);
 void virtio_class_fini(struct device *dev);
 
 /* config: the bank of the configuration structure, or NULL. */
 #define VIRTIO_CLASS(config)                                                                                 \
-    .bus_options = virtio_bus_options,                                                                       \
+    .bus = &virtio_bus,                                                                                      \
     .banks = (const struct reg_bank *const[]){&virtio_common_bank, &virtio_isr_bank, &virtio_notify_bank,    \
                                               config, NULL},                                                 \
     .reset = virtio_class_reset, .loaded = virtio_class_loaded, .fini = virtio_class_fini

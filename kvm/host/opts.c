@@ -4,6 +4,7 @@
  * list for the whole process: errors and values may then be passed about without an owner. */
 #include "kvm/host/opts.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -190,6 +191,13 @@ static const char *option_set(const struct opt *o, void *out, const char *value)
     default:
         return set_number(o, field, value);
     }
+}
+
+void opts_preset(const struct opt *table, void *out)
+{
+    for (const struct opt *o = table; o->type != OPT_TYPE_END; o++)
+        if (o->flags & OPT_PRESET && option_set(o, out, o->dflt))
+            assert(!"a default that is not one of the option's values");
 }
 
 /* --- Names that nobody knows --------------------------------------------------------------------------------------- */

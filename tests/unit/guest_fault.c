@@ -4,6 +4,8 @@
 #include "guest/fault.h"
 #include "see_board.h"
 
+extern const struct device_class rng_class;
+
 static struct faults *faults;
 static char links[256];
 
@@ -392,6 +394,18 @@ TEST(fault_count)
 }
 
 /* Hostile strings: one line, and nothing is watched. */
+/* Devices of every bus that has functions of PCI behind it, not of one alone. */
+TEST(fault_of_a_virtio_device)
+{
+    static const char *const specs[] = {"rng:irq:drop@1", "rng:bar4:drop@1", "rng:read:ones@3", NULL};
+    for (unsigned i = 0; specs[i]; i++) {
+        see_board("edu0");
+        CHECK(device_new(&m->board, &rng_class, "rng", NULL, m->err, sizeof m->err));
+        CHECK(add(specs[i], NULL));
+        end();
+    }
+}
+
 TEST(fault_specs_that_are_wrong)
 {
     static const struct {

@@ -265,6 +265,24 @@ struct dev {
 static const struct opt dev_table[] = {
     OPT_U64(struct dev, mask, "dma_mask", 0, "MASK", "addresses", .flags = OPT_NEEDED), OPT_END};
 
+TEST(opts_presets)
+{
+    static const struct opt presets[] = {
+        OPT_U64(struct cfg, wide, "mask", 0, "N", "bits", .dflt = "0xfffffff", .flags = OPT_PRESET),
+        OPT_SIZE(struct cfg, mem, "mem", 0, 1, "room", .dflt = "16M", .flags = OPT_PRESET),
+        OPT_ENUM(struct cfg, console, "console", 0, consoles, "what", .dflt = "virtio", .flags = OPT_PRESET),
+        OPT_U32(struct cfg, cpus, "cpus", 0, "N", "processors", .dflt = "those of the host"), OPT_END};
+    memset(&cfg, 0, sizeof cfg);
+    opts_preset(presets, &cfg);
+    CHECK_EQ(cfg.wide, 0xfffffff);
+    CHECK_EQ(cfg.mem, 16 * MiB);
+    CHECK_EQ(cfg.console, 1);
+    CHECK_EQ(cfg.cpus, 0);
+    CHECK(!opts_sub(presets, "--x", "mask=0", &cfg)); /* given, it is what was given */
+    CHECK_EQ(cfg.wide, 0);
+    opts_release();
+}
+
 TEST(opts_sub_over_two_tables)
 {
     struct common common = {NULL};

@@ -15,7 +15,6 @@ struct worker {
     struct device dev;
     uint32_t ctl, go, shut;
     uint64_t own;
-    struct device_timer timer, own_timer;
     unsigned done;
 };
 
@@ -24,8 +23,8 @@ static void job_done(struct device *dev)
     CHECK(lock_held(&dev->lock));
     ((struct worker *)dev)->done++;
 }
-static const struct job go_job = {JOB(struct worker, timer, ctl), 0x20, 1000, job_done};
-static const struct job own_job = {JOB(struct worker, own_timer, own), 1, 1000, job_done};
+static const struct job go_job = {JOB(struct worker, ctl), 0x20, 1000, job_done};
+static const struct job own_job = {JOB(struct worker, own), 1, 1000, job_done};
 
 /* clang-format off */
 static const struct reg worker_regs[] = {
@@ -49,7 +48,6 @@ static const struct device_class worker_class = {
     .help = "a device for tests",
     .size = sizeof(struct worker),
     .banks = (const struct reg_bank *const[]){&worker_bank, NULL},
-    .jobs = (const struct job *const[]){ &go_job,    &own_job, NULL},
     .init = worker_init,
 };
 

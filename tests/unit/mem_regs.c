@@ -61,7 +61,7 @@ static unsigned toy_page(struct device *dev)
     return toy(dev)->index_reg & 1;
 }
 
-static const struct job toy_job = {JOB(struct toy, timer, ctl), 0x20, 0,
+static const struct job toy_job = {JOB(struct toy, ctl), 0x20, 0,
                                    NULL}; /* only for its bit: see mem_jobs.c */
 
 static const struct reg_bits ctl_bits[] = {
@@ -141,8 +141,8 @@ static const struct device_class toy_class = {
     .help = "a device for tests",
     .size = sizeof(struct toy),
     .options = toy_options,
-    .bus_options = toy_bus_options,
-    .banks = (const struct reg_bank *const[]){&toy_bank, NULL},
+    .bus = &(const struct device_bus){toy_bus_options, NULL},
+    .banks = (const struct reg_bank *const[]){&toy_bank,       NULL},
     .state = toy_state,
     .init = toy_init,
     .loaded = toy_loaded,

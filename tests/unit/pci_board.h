@@ -93,7 +93,7 @@ static const struct device_class toy_class = {
     .help = "for tests",
     .size = sizeof(struct toy),
     .options = toy_options,
-    .bus_options = pci_bus_options,
+    .bus = &(const struct device_bus){pci_bus_options, NULL}, /* init() does it: it depends on options */
     .init = toy_init,
 };
 

@@ -56,10 +56,11 @@ enum opt_type {
 };
 
 enum opt_flags {
-    OPT_HIDDEN = 1, /* not in the help */
-    OPT_FIRST = 2,  /* sub-options: takes the first element */
-    OPT_NEEDED = 4, /* sub-options: must be given */
-    OPT_OUTER = 8,  /* opts_inner() leaves it out */
+    OPT_HIDDEN = 1,  /* not in the help */
+    OPT_FIRST = 2,   /* sub-options: takes the first element */
+    OPT_NEEDED = 4,  /* sub-options: must be given */
+    OPT_OUTER = 8,   /* opts_inner() leaves it out */
+    OPT_PRESET = 16, /* dflt is a value, and opts_preset() sets it */
 };
 
 struct opt_word {
@@ -90,7 +91,7 @@ struct opt {
     uint64_t bare;     /* sizes: what a number without a suffix is multiplied by; 0: 1 */
     const struct opt_word *words;
     opt_call *call;
-    const char *dflt; /* for the help: "(default …)" */
+    const char *dflt; /* for the help: "(default …)"; and see OPT_PRESET */
 };
 
 #define OPT_FIELD_(type_, field_, want_)                                                                     \
@@ -163,6 +164,9 @@ struct opts_rest {
 /* argv[0] is the first word to look at (not the program's name). */
 const char *opts_parse(const struct opt *table, int argc, char **argv, void *out, struct opts_rest *rest)
     __attribute__((warn_unused_result));
+
+/* Sets the options that are marked OPT_PRESET to their defaults: before the parse, so that the help and what happens are one. */
+void opts_preset(const struct opt *table, void *out);
 
 /* The words without the options that are marked OPT_OUTER: those for a child of this process. They have been parsed, without an
  * error. NULL behind the last; *n is how many. */
