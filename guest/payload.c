@@ -8,6 +8,7 @@
 #include "guest/drivers.h"
 #include "guest/identity.h"
 #include "guest/initramfs.h"
+#include "guest/mptable.h"
 #include "guest/network.h"
 #include "guest/requested.h"
 #include "guest/share.h"
@@ -132,8 +133,17 @@ static uint64_t tables_load(struct ram *ram, unsigned cpus, unsigned phys_bits)
         .pci = true,
         .pvpanic_port = PVPANIC_PORT,
     };
-    size_t size = acpi_build(&facts, tables);
-    return size && ram_write(ram, ACPI_BASE, tables, size) ? ACPI_BASE : 0;
+    size_t size = acpi_build(&facts, tables), at = (size + 15) & ~(size_t)15;
+    if (!size || !ram_write(ram, ACPI_BASE, tables, size))
+        return 0;
+    if (at <= ACPI_SIZE - MPTABLE_SIZE) {
+        uint8_t pointer[MPTABLE_POINTER_SIZE];
+        size = mptable_build(cpus, facts.pci, (uint32_t)(ACPI_BASE + at), tables, pointer);
+        if (!ram_write(ram, ACPI_BASE + at, tables, size) ||
+            !ram_write(ram, MPTABLE_POINTER_AT, pointer, sizeof pointer))
+            return 0;
+    }
+    return ACPI_BASE;
 }
 
 void payload_load(struct payload *p, struct ram *ram, unsigned cpus, unsigned phys_bits,
