@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* virtio-fs: a folder of the host (virtio/fuse.h) for the guest.
  *
- * A request is taken off its queue on the loop, answered in the work pool, which may block and takes no lock, and given back on
- * the loop. It needs a slot, which holds its pieces until then; there are fewer slots than entries in the queues, because more
+ * A request is taken off its queue on the loop, answered in the work pool, which may block and takes no lock (or at once, when
+ * it is alone and needs no waiting), and given back on the loop. It needs a slot, which holds its pieces until then; there are fewer slots than entries in the queues, because more
  * than the pool has threads are of no use: who finds none waits in its ring, and is taken when one comes back. So what is
  * under way is bounded and nothing grows. Requests complete in any order; a FORGET has no reply, and is given back empty. What a
  * request says is the server's to judge; what is no request at all (too short, no room for the answer) is given back empty too, and
@@ -103,6 +103,15 @@ static void fs_done(void *arg)
     lock_drop(&f->v.pci.dev.lock);
 }
 
+/* To the pool and back are two changes of threads, more than most requests need themselves. So what needs no waiting is answered
+ * here, if there is nothing else to do: of several, the pool does some at a time. */
+static bool fs_at_once(struct fs *f, struct virtq *q, struct fs_slot *s)
+{
+    const struct virtq_chain *c = &s->chain;
+    return !f->under_way && !virtq_ready(q) &&
+           fuse_answer_at_once(f->server, c->iov, c->out_n, c->iov + c->out_n, c->in_n, &s->written);
+}
+
 static void fs_queue_ready(struct virtio_device *v, struct virtq *q)
 {
     struct fs *f = (struct fs *)v;
@@ -112,10 +121,14 @@ static void fs_queue_ready(struct virtio_device *v, struct virtq *q)
         s->chain.room = ROOM;
         if (!virtq_pop(q, &s->chain))
             return;
-        f->free = s->next;
-        f->under_way++;
         f->requests++;
         f->used = true;
+        if (fs_at_once(f, q, s)) {
+            virtq_push(q, &s->chain, (uint32_t)s->written);
+            continue;
+        }
+        f->free = s->next;
+        f->under_way++;
         s->q = q;
         work_submit(v->pci.dev.board->work, &s->job);
     }

@@ -121,12 +121,17 @@ int fuse_reply(struct fuse_call *c, const void *out, size_t n)
 /* --- the table */
 
 enum {
+    PIECES = 20, /* at once: of 64 KiB in pages, and what goes along */
+};
+
+enum {
     NODE = 1 << 0,    /* about a node that the guest must know */
     DIR = 1 << 1,     /* which must be a folder */
     CHANGES = 1 << 2, /* EROFS if the share is read-only */
     MUTE = 1 << 3,    /* has no reply */
     REST = 1 << 4,    /* the operation itself reads what follows */
     EARLY = 1 << 5,   /* before INIT */
+    QUICK = 1 << 6,   /* may be done at once */
 };
 
 struct op {
@@ -136,9 +141,10 @@ struct op {
 };
 
 static const struct op ops[] = {
-    [FUSE_LOOKUP] = {fuse_op_lookup,      0,                               sizeof(struct fuse_entry_out),  1,                                             NODE | DIR                 },
+    [FUSE_LOOKUP] = {fuse_op_lookup,      0,                               sizeof(struct fuse_entry_out),  1,                                             NODE | DIR | QUICK         },
     [FUSE_FORGET] = {fuse_op_forget,      sizeof(struct fuse_forget_in),   0,                              0,                                             MUTE                       },
-    [FUSE_GETATTR] = {fuse_op_getattr,     sizeof(struct fuse_getattr_in),  sizeof(struct fuse_attr_out),   0,                                             NODE                       },
+    [FUSE_GETATTR] = {fuse_op_getattr,     sizeof(struct fuse_getattr_in),  sizeof(struct fuse_attr_out),   0,
+                     NODE | QUICK                                                                                                                                                    },
     [FUSE_SETATTR] = {fuse_op_setattr,     sizeof(struct fuse_setattr_in),  sizeof(struct fuse_attr_out),   0,
                      NODE | CHANGES                                                                                                                                                  },
     [FUSE_READLINK] = {fuse_op_readlink,    0,                               0,                              0,                                             NODE                       },
@@ -158,7 +164,7 @@ static const struct op ops[] = {
                      sizeof(struct fuse_entry_out) + sizeof(struct fuse_open_out),                         1,                                             NODE | DIR | CHANGES       },
     [FUSE_TMPFILE] = {fuse_op_tmpfile,     sizeof(struct fuse_create_in),
                      sizeof(struct fuse_entry_out) + sizeof(struct fuse_open_out),                         1,                                             NODE | DIR | CHANGES       },
-    [FUSE_READ] = {fuse_op_read,        sizeof(struct fuse_read_in),     0,                              0,                                             0                          },
+    [FUSE_READ] = {fuse_op_read,        sizeof(struct fuse_read_in),     0,                              0,                                             QUICK                      },
     [FUSE_WRITE] = {fuse_op_write,       sizeof(struct fuse_write_in),    sizeof(struct fuse_write_out),  0,
                      CHANGES | REST                                                                                                                                                  },
     [FUSE_STATFS] = {fuse_op_statfs,      0,                               sizeof(struct fuse_statfs_out), 0,                                             NODE                       },
@@ -235,7 +241,9 @@ static int with_node(struct fuse_call *c, const struct op *op)
         return -ESTALE;
     struct fuse_open *open = NULL;
     int rc;
-    if ((op->flags & DIR) && c->node->type != S_IFDIR)
+    if (c->at_once && (!c->node->local || c->node->fd < 0))
+        rc = FUSE_LATER;
+    else if ((op->flags & DIR) && c->node->type != S_IFDIR)
         rc = -ENOTDIR;
     else if ((op->flags & CHANGES) && c->node->sealed)
         rc = -EROFS;
@@ -256,6 +264,8 @@ static int with_node(struct fuse_call *c, const struct op *op)
 
 static int serve(struct fuse_call *c, const struct op *op)
 {
+    if (c->at_once && !(op && op->flags & QUICK))
+        return FUSE_LATER;
     if (!op)
         return -ENOSYS;
     if (!(op->flags & EARLY) && !atomic_load_explicit(&c->s->running, memory_order_acquire))
@@ -272,22 +282,28 @@ static int serve(struct fuse_call *c, const struct op *op)
 
 /* --- from outside */
 
-size_t fuse_answer(struct fuse_server *s, struct iovec *req, int n_req, struct iovec *rep, int n_rep)
+/* False: not at once. */
+static bool answer(struct fuse_server *s, struct iovec *req, int n_req, struct iovec *rep, int n_rep,
+                   bool at_once, size_t *written)
 {
     struct fuse_call call, *c = &call;
+    *written = 0;
     c->s = s;
+    c->at_once = at_once;
     c->req = pieces_of(req, n_req);
     c->rep = pieces_of(rep, n_rep);
     size_t total = c->req.left;
     if (!fuse_get(&c->req, &c->h, sizeof c->h)) {
-        guest_bug("%s: a request of %zu bytes, less than a header (ignored)", s->name, total);
-        return 0;
+        if (!at_once)
+            guest_bug("%s: a request of %zu bytes, less than a header (ignored)", s->name, total);
+        return !at_once;
     }
     const struct op *op = op_of(c->h.opcode);
     bool mute = op && op->flags & MUTE;
     if (!mute && c->rep.left < sizeof(struct fuse_out_header)) {
-        guest_bug("%s: request %u has no room for a reply (ignored)", s->name, c->h.opcode);
-        return 0;
+        if (!at_once)
+            guest_bug("%s: request %u has no room for a reply (ignored)", s->name, c->h.opcode);
+        return !at_once;
     }
     struct iovec head[sizeof(struct fuse_out_header)];
     int n_head = 0;
@@ -305,16 +321,41 @@ size_t fuse_answer(struct fuse_server *s, struct iovec *req, int n_req, struct i
         }
     }
     int rc = c->h.len == total ? serve(c, op) : -EINVAL;
+    if (rc == FUSE_LATER)
+        return false;
     atomic_fetch_add_explicit(&s->requests, 1, memory_order_relaxed);
     if (rc < 0)
         atomic_fetch_add_explicit(&s->errors, 1, memory_order_relaxed);
     if (mute)
-        return 0;
+        return true;
     struct fuse_out_header out = {.len = (uint32_t)sizeof out + (rc > 0 ? (uint32_t)rc : 0),
                                   .error = rc < 0 ? rc : 0,
                                   .unique = c->h.unique};
     struct fuse_pieces to = {head, n_head, sizeof out};
-    return fuse_put(&to, &out, sizeof out) ? out.len : 0;
+    *written = fuse_put(&to, &out, sizeof out) ? out.len : 0;
+    return true;
+}
+
+size_t fuse_answer(struct fuse_server *s, struct iovec *req, int n_req, struct iovec *rep, int n_rep)
+{
+    size_t written;
+    return answer(s, req, n_req, rep, n_rep, false, &written) ? written : 0;
+}
+
+bool fuse_answer_at_once(struct fuse_server *s, const struct iovec *req, int n_req, const struct iovec *rep,
+                         int n_rep, size_t *written)
+{
+    struct iovec out[PIECES], in[PIECES];
+    uint32_t opcode;
+    if (n_req < 1 || n_req > PIECES || n_rep > PIECES || req->iov_len < sizeof(struct fuse_in_header))
+        return false;
+    memcpy(&opcode, (const char *)req->iov_base + offsetof(struct fuse_in_header, opcode), sizeof opcode);
+    const struct op *op = op_of(opcode); /* a first look, which may be wrong: then serve() says so */
+    if (!op || !(op->flags & QUICK))
+        return false;
+    memcpy(out, req, (size_t)n_req * sizeof *out);
+    memcpy(in, rep, (size_t)n_rep * sizeof *in);
+    return answer(s, out, n_req, in, n_rep, true, written);
 }
 
 void fuse_reset(struct fuse_server *s)

@@ -25,7 +25,8 @@ int fuse_op_batch_forget(struct fuse_call *c)
 int fuse_op_lookup(struct fuse_call *c)
 {
     struct fuse_entry_out out;
-    int rc = fuse_node_look(c->s, c->node, c->fd, c->name[0], 0, &out);
+    int rc = c->at_once ? fuse_node_look_at_once(c->s, c->node, c->fd, c->name[0], &out)
+                        : fuse_node_look(c->s, c->node, c->fd, c->name[0], 0, &out);
     if (rc == -ENOENT && c->s->valid_ns) { /* nobody of that name, for as long as a name is good */
         memset(&out, 0, sizeof out);
         fuse_valid(c->s, &out.entry_valid, &out.entry_valid_nsec);

@@ -13,6 +13,7 @@
 enum {
     OPEN_FLAGS = O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC | O_NOATIME,
     IOV_MOST = 1024, /* UIO_MAXIOV */
+    AT_ONCE_MOST = 1 << 16,
     COPY_MOST =
         1 << 27, /* in one request: it holds a thread, and a reset waits for it. Who wants more asks again */
 };
@@ -163,15 +164,41 @@ int fuse_op_tmpfile(struct fuse_call *c)
     return both(c, rc, &entry, &out);
 }
 
+/* Less than asked for is not yet the end: the next page may only not be there yet. */
+static int read_at_once(struct fuse_call *c, struct fuse_open *open)
+{
+    uint64_t at = c->in.read.offset;
+    while (c->rep.left) {
+        ssize_t got = preadv2(open->fd, c->rep.iov, c->rep.n, (off_t)at, RWF_NOWAIT);
+        if (got < 0) {
+            if (errno == EOPNOTSUPP || errno == ENOSYS)
+                atomic_store_explicit(&open->waits, true, memory_order_relaxed);
+            return FUSE_LATER;
+        }
+        if (!got)
+            break;
+        fuse_skip(&c->rep, (size_t)got);
+        at += (uint64_t)got;
+    }
+    return (int)(at - c->in.read.offset);
+}
+
 int fuse_op_read(struct fuse_call *c)
 {
     const struct fuse_read_in *in = &c->in.read;
-    if (in->size > c->rep.left || in->size > INT_MAX)
+    if (in->size > c->rep.left || in->size > INT_MAX ||
+        in->offset > INT64_MAX) /* -1: preadv2() would go on */
         return -EINVAL;
     struct fuse_open *open = fuse_open_hold(c->s, in->fh, FUSE_KIND_FILE);
     if (!open)
         return -EBADF;
     fuse_cut(&c->rep, in->size);
+    if (c->at_once) {
+        bool waits = in->size > AT_ONCE_MOST || atomic_load_explicit(&open->waits, memory_order_relaxed);
+        int n = waits ? FUSE_LATER : read_at_once(c, open);
+        fuse_open_put(c->s, open);
+        return n;
+    }
     uint64_t at = in->offset;
     int done = 0, rc = 0;
     while (c->rep.left) {
@@ -196,7 +223,7 @@ int fuse_op_read(struct fuse_call *c)
 int fuse_op_write(struct fuse_call *c)
 {
     const struct fuse_write_in *in = &c->in.write;
-    if (in->size != c->req.left || in->size > INT_MAX)
+    if (in->size != c->req.left || in->size > INT_MAX || in->offset > INT64_MAX)
         return -EINVAL;
     struct fuse_open *open = fuse_open_hold(c->s, in->fh, FUSE_KIND_FILE);
     if (!open)

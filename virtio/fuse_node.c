@@ -13,7 +13,9 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <linux/openat2.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <time.h>
@@ -308,21 +310,26 @@ static uint16_t dev_index(struct fuse_server *s, uint64_t dev)
     return (uint16_t)(i < most ? i : dev % 0xff00 + most);
 }
 
-/* A mount of what the kernel shows of itself: whole-machine powers, files that block. */
-static bool kernels_own(int fd)
+/* What a file system is: a mount of what the kernel shows of itself (whole-machine powers, files that block), to be sealed; or
+ * one that is on this machine, whose inodes in memory say all of a file. Others (networks, FUSE, layers over them) may ask. */
+static void file_system_of(int fd, bool *sealed, bool *local)
 {
     static const uint32_t magics[] = {
         PROC_SUPER_MAGIC,     SYSFS_MAGIC,         DEBUGFS_MAGIC, TRACEFS_MAGIC,  SECURITYFS_MAGIC,
         CGROUP_SUPER_MAGIC,   CGROUP2_SUPER_MAGIC, BPF_FS_MAGIC,  EFIVARFS_MAGIC, PSTOREFS_MAGIC,
         BINFMTFS_MAGIC,       SELINUX_MAGIC,       SMACK_MAGIC,   NSFS_MAGIC,     DEVPTS_SUPER_MAGIC,
         RDTGROUP_SUPER_MAGIC, XENFS_SUPER_MAGIC,   0x62656570 /* configfs */};
+    static const uint32_t locals[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC, TMPFS_MAGIC,
+                                      F2FS_SUPER_MAGIC};
     struct statfs sf;
-    if (fstatfs(fd, &sf) < 0)
-        return true;
+    *sealed = fstatfs(fd, &sf) < 0;
+    *local = false;
+    if (*sealed)
+        return;
     for (unsigned i = 0; i < sizeof magics / sizeof *magics; i++)
-        if (magics[i] == (uint32_t)sf.f_type)
-            return true;
-    return false;
+        *sealed |= magics[i] == (uint32_t)sf.f_type;
+    for (unsigned i = 0; i < sizeof locals / sizeof *locals; i++)
+        *local |= locals[i] == (uint32_t)sf.f_type;
 }
 
 /* Is the file that this node stands for still the one that has its key? By its descriptor it must be. */
@@ -352,7 +359,9 @@ static int insert(struct fuse_server *s, const struct fuse_node *dir, int fd, co
                   struct file_handle *handle, bool keep_fd, struct fuse_entry_out *out)
 {
     struct fuse_key key = key_of(sx);
-    bool sealed = key.dev != dir->key.dev && kernels_own(fd);
+    bool sealed = false, local = dir->local;
+    if (key.dev != dir->key.dev)
+        file_system_of(fd, &sealed, &local);
     struct left mine = {keep_fd ? fd : -1, handle}, old = {-1, NULL};
     int rc = 0;
     lock_take(&s->nodes_lock);
@@ -367,6 +376,7 @@ static int insert(struct fuse_server *s, const struct fuse_node *dir, int fd, co
         node->type = sx->stx_mode & S_IFMT;
         node->dev_index = dev_index(s, key.dev);
         node->sealed = sealed;
+        node->local = local;
         node->fd = mine.fd;
         node->handle = keep_fd ? NULL : mine.handle;
         hash_in(s, node);
@@ -385,8 +395,9 @@ static int insert(struct fuse_server *s, const struct fuse_node *dir, int fd, co
     return rc;
 }
 
-/* The same for a file that is not known yet: by descriptor, else by handle. Takes fd. */
-static int adopt(struct fuse_server *s, const struct fuse_node *dir, int fd, struct fuse_entry_out *out)
+/* The same for a file that may not be known yet: by descriptor, else by handle, which is not for at once. Takes fd. */
+static int adopt(struct fuse_server *s, const struct fuse_node *dir, int fd, bool at_once,
+                 struct fuse_entry_out *out)
 {
     struct statx sx;
     struct file_handle *handle = NULL;
@@ -399,6 +410,10 @@ static int adopt(struct fuse_server *s, const struct fuse_node *dir, int fd, str
             return 0;
         }
         bool keep = !by_handle && fuse_fds_take(s->by_handle ? FUSE_FDS_EASY : FUSE_FDS_NODES);
+        if (!keep && at_once) {
+            close(fd);
+            return FUSE_LATER;
+        }
         if (!keep && !(handle = fuse_handle_make(s, fd, key.mnt, sx.stx_mode)))
             keep = fuse_fds_take(FUSE_FDS_NODES);
         if (keep || handle)
@@ -434,13 +449,29 @@ int fuse_node_look(struct fuse_server *s, const struct fuse_node *dir, int dir_f
     int fd = openat(dir_fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return errno == EMFILE ? -ENFILE : -errno;
-    return adopt(s, dir, fd, out);
+    return adopt(s, dir, fd, false, out);
+}
+
+int fuse_node_look_at_once(struct fuse_server *s, const struct fuse_node *dir, int dir_fd, const char *name,
+                           struct fuse_entry_out *out)
+{
+    static _Atomic bool unknown; /* this kernel, or its filter of calls, has no such thing */
+    struct open_how how = {.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
+                           .resolve = RESOLVE_CACHED | RESOLVE_NO_XDEV};
+    if (dir->sealed || atomic_load_explicit(&unknown, memory_order_relaxed))
+        return FUSE_LATER;
+    int fd = (int)syscall(SYS_openat2, dir_fd, name, &how, sizeof how);
+    if (fd >= 0)
+        return adopt(s, dir, fd, true, out);
+    if (errno == ENOSYS || errno == EINVAL || errno == EPERM)
+        atomic_store_explicit(&unknown, true, memory_order_relaxed);
+    return errno == ENOENT ? -ENOENT : FUSE_LATER;
 }
 
 int fuse_node_of(struct fuse_server *s, const struct fuse_node *dir, int fd, struct fuse_entry_out *out)
 {
     int path = fuse_reopen(s, fd, O_PATH);
-    return path < 0 ? path : adopt(s, dir, path, out);
+    return path < 0 ? path : adopt(s, dir, path, false, out);
 }
 
 /* --- the table as a whole */
@@ -467,6 +498,8 @@ int fuse_nodes_root(struct fuse_server *s, int fd)
     node->key = key_of(&sx);
     node->type = sx.stx_mode & S_IFMT;
     node->dev_index = dev_index(s, node->key.dev);
+    bool given; /* by name: not sealed, whatever it is */
+    file_system_of(fd, &given, &node->local);
     hash_in(s, node);
     s->top = node;
     return 0;

@@ -74,6 +74,7 @@ int fuse_open_add(struct fuse_server *s, int fd, enum fuse_kind kind, bool writa
         open->writable = writable;
         open->used = true;
         open->released = false;
+        atomic_store_explicit(&open->waits, false, memory_order_relaxed);
         open->pos = 0;
         *fh = (uint64_t)open->gen << 32 | slot;
         added = true;

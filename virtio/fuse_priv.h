@@ -18,6 +18,10 @@
 #include "kvm/host/lock.h"
 #include "virtio/fuse.h"
 
+enum {
+    FUSE_LATER = -4096, /* what an operation says that cannot be done at once: no errno is that low */
+};
+
 /* Of later versions than Debian 12's <linux/fuse.h>. */
 #define FUSE_DIRECT_IO_ALLOW_MMAP_ (1ull << 36)
 
@@ -39,6 +43,7 @@ struct fuse_node {
     uint64_t size;
     uint16_t type, dev_index; /* S_IFMT; which of the server's devices */
     bool used, hashed, settled, sealed;
+    bool local; /* its file system needs nobody to say what the host's kernel knows */
 };
 
 /* --- open files */
@@ -54,6 +59,7 @@ struct fuse_open {
     uint64_t pos; /* folders: where the descriptor is */
     enum fuse_kind kind;
     bool used, released, writable, listed; /* listed: a thread is moving a folder's descriptor */
+    atomic_bool waits;                     /* its file system cannot read without */
 };
 
 struct fuse_server {
@@ -98,6 +104,7 @@ struct fuse_call {
     struct fuse_pieces req, rep; /* what is not yet read, what is not yet written */
     struct fuse_node *node;      /* h.nodeid's, and a descriptor of it; not for all operations */
     int fd;
+    bool at_once; /* or FUSE_LATER */
     char name[2][NAME_MAX + 1];
     union {
         struct fuse_forget_in forget;
@@ -163,6 +170,9 @@ void fuse_node_fd_done(const struct fuse_node *node, int fd);
  * of it, 0: unknown. */
 int fuse_node_look(struct fuse_server *s, const struct fuse_node *dir, int dir_fd, const char *name,
                    uint64_t ino, struct fuse_entry_out *out);
+/* The same from the host's cache alone, or FUSE_LATER; dir is local. */
+int fuse_node_look_at_once(struct fuse_server *s, const struct fuse_node *dir, int dir_fd, const char *name,
+                           struct fuse_entry_out *out);
 /* The same of a file just opened; dir is where. */
 int fuse_node_of(struct fuse_server *s, const struct fuse_node *dir, int fd, struct fuse_entry_out *out);
 /* Whether the guest's pages of the file are still those of the file as sx says; takes note of sx. */

@@ -69,6 +69,13 @@ void fuse_reset(struct fuse_server *s);
  * how many bytes of the reply were written: 0 for what has none (FORGET) or has no room for its header. May block. */
 size_t fuse_answer(struct fuse_server *s, struct iovec *req, int n_req, struct iovec *rep, int n_rep);
 
+/* The same, but only if it waits for no disk, no network and no other process, and is soon done: a LOOKUP of what the host has in
+ * its cache and a GETATTR, on local file systems; a READ of up to 64 KiB that the host has in its cache (openat2(2),
+ * RESOLVE_CACHED, Linux 5.12; preadv2(2), RWF_NOWAIT). False: nothing was done, and fuse_answer() is to be asked; the arrays are
+ * as they were. Any thread. */
+bool fuse_answer_at_once(struct fuse_server *s, const struct iovec *req, int n_req, const struct iovec *rep,
+                         int n_rep, size_t *written) __attribute__((warn_unused_result));
+
 /* What `info` shows: one instant, any thread. */
 struct fuse_stats {
     uint64_t requests, errors; /* answered; with an error among them */

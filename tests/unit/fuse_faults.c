@@ -47,6 +47,7 @@ WRAP(int, fstatfs, (int fd, struct statfs *sf), fd, sf)
 WRAP(ssize_t, getdents64, (int fd, void *buf, size_t n), fd, buf, n)
 WRAP(off_t, lseek, (int fd, off_t at, int whence), fd, at, whence)
 WRAP(ssize_t, preadv, (int fd, const struct iovec *iov, int n, off_t at), fd, iov, n, at)
+WRAP(ssize_t, preadv2, (int fd, const struct iovec *iov, int n, off_t at, int how), fd, iov, n, at, how)
 WRAP(ssize_t, pwritev2, (int fd, const struct iovec *iov, int n, off_t at, int how), fd, iov, n, at, how)
 WRAP(int, fchownat, (int fd, const char *name, uid_t uid, gid_t gid, int flags), fd, name, uid, gid, flags)
 WRAP(int, fchmodat, (int fd, const char *name, mode_t mode, int flags), fd, name, mode, flags)
@@ -100,36 +101,13 @@ int openat(int fd, const char *name, int flags, ...)
     return next(fd, name, flags, mode);
 }
 
-static const char *const victims[] = {"openat",
-                                      "statx",
-                                      "fstatfs",
-                                      "getdents64",
-                                      "lseek",
-                                      "preadv",
-                                      "pwritev2",
-                                      "fchownat",
-                                      "fchmodat",
-                                      "fchmod",
-                                      "utimensat",
-                                      "ftruncate",
-                                      "readlinkat",
-                                      "mkdirat",
-                                      "mknodat",
-                                      "symlinkat",
-                                      "unlinkat",
-                                      "renameat2",
-                                      "linkat",
-                                      "fsync",
-                                      "fdatasync",
-                                      "fallocate",
-                                      "copy_file_range",
-                                      "setxattr",
-                                      "getxattr",
-                                      "listxattr",
-                                      "removexattr",
-                                      "unshare",
-                                      "name_to_handle_at",
-                                      "open_by_handle_at"};
+static const char *const victims[] = {
+    "openat",           "statx",      "fstatfs",   "getdents64",  "lseek",     "preadv",
+    "preadv2",          "pwritev2",   "fchownat",  "fchmodat",    "fchmod",    "utimensat",
+    "ftruncate",        "readlinkat", "mkdirat",   "mknodat",     "symlinkat", "unlinkat",
+    "renameat2",        "linkat",     "fsync",     "fdatasync",   "fallocate", "copy_file_range",
+    "setxattr",         "getxattr",   "listxattr", "removexattr", "unshare",   "name_to_handle_at",
+    "open_by_handle_at"};
 static const int errors[] = {ENOMEM, EMFILE, ENOSPC, EIO, EINTR};
 
 /* Everything once. True: all of it went well. */

@@ -240,7 +240,9 @@ static void answer(struct fuzz *f)
     memset(f->rep, 0xa5, ROOM);
     struct fuse_in_header h = {0};
     memcpy(&h, f->req, f->len < sizeof h ? f->len : sizeof h);
-    size_t got = fuse_answer(f->s, req, n_req, rep, n_rep);
+    size_t got;
+    if (below(f, 2) || !fuse_answer_at_once(f->s, req, n_req, rep, n_rep, &got))
+        got = fuse_answer(f->s, req, n_req, rep, n_rep);
     struct fuse_out_header out;
     if (!got)
         return;
