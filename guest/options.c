@@ -111,7 +111,8 @@ const struct opt machine_option_table[] = {
              "end the guest when nothing came from it for that time, status 124", .dflt = "none"),
     OPT_CALL("fail-on", 0, set_fail_on, "LIST",
              "what makes a run fail with status 123 that ended well: warn, bug, oops, kasan, ubsan, kcsan, "
-             "lockdep, hung, rcu, leak, taint in the kernel's log; lint; tests (KTAP in the output)"),
+             "lockdep, hung, rcu, leak, taint in the kernel's log; lint; tests (KTAP in the output) that "
+             "failed, or none"),
     OPT_LIST(T, allow, "allow", 0, "REGEX",
              "trouble in the kernel's log that is none: its trace has a line like that"),
     OPT_STRING(T, junit, "junit", 0, "FILE", "write the run, its tests and its trouble as JUnit XML",

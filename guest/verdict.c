@@ -25,6 +25,9 @@ enum {
     FAILED_TOLD = 32,
 };
 
+#define NO_TEST                                                                                              \
+    "no test was seen (KTAP or TAP, a version line first, in the kernel's log or the command's output)"
+
 struct verdict {
     const struct machine_options *o;
     const struct gate *gate;
@@ -212,6 +215,11 @@ struct verdict *verdict_new(const struct verdict_config *config)
     return v;
 }
 
+static bool any_test(const struct result *r)
+{
+    return r->passed || r->failed || r->skipped;
+}
+
 void verdict_end(struct verdict *v, struct result *r)
 {
     loop_timer_cancel(&v->silence);
@@ -226,11 +234,12 @@ void verdict_end(struct verdict *v, struct result *r)
     r->passed = ktap_count(v->ktap, KTAP_PASSED);
     r->failed = ktap_count(v->ktap, KTAP_FAILED);
     r->skipped = ktap_count(v->ktap, KTAP_SKIPPED);
-    if (r->failed) {
-        char sentence[64];
+    char sentence[160] = "tests: " NO_TEST;
+    if (r->failed)
         snprintf(sentence, sizeof sentence, "tests: %u failed", r->failed);
+    /* Who asks for tests is not to take their absence for success; what failed by itself says more. */
+    if (r->failed || (!any_test(r) && result_status(r) == 0))
         gate_catch(v->gate, GATE_TESTS, sentence);
-    }
 }
 
 static const char *path_of(const struct verdict *v, const struct ktap_result *t)
@@ -293,6 +302,8 @@ const char *verdict_report(struct verdict *v, const struct result *r, uint64_t p
             told++;
         }
     }
+    if (r->reason == END_GATE && v->gate->on >> GATE_TESTS & 1 && !any_test(r))
+        warn("gate: tests: %s", NO_TEST);
     if (!v->o->junit)
         return NULL;
     char *text = NULL;

@@ -16,7 +16,7 @@
 /* The kinds of trouble in the kernel's log (enum klog_kind), and: */
 enum gate_word {
     GATE_LINT = KLOG_KINDS, /* --lint found something */
-    GATE_TESTS,             /* a test of the guest's failed, as guest/ktap.h reads them */
+    GATE_TESTS, /* a test of the guest's failed, as guest/ktap.h reads them, or none was seen at all */
     GATE_WORDS,
 };
 

@@ -15,9 +15,10 @@
  * A reader is deaf until a version line has come, so that a program that prints "ok 1 x" reports nothing. Lines that
  * are none of the format's belong to the next result: they are kept for one that failed, the last KTAP_LOG bytes of them.
  *
- * Counted are the leaves; a test of tests counts only where it failed and none of its own did. A plan that is not fulfilled
- * when its level ends is a failure by the name of what is missing, and so are "Bail out!" and a version line that nothing
- * follows: a test that crashed is not a test that passed.
+ * Counted are the leaves; a test of tests counts only where it failed and none of its own did, or where it had none. A whole
+ * program that is skipped ("1..0 # SKIP why") is one test, skipped. A plan that is not fulfilled when its level ends is a failure
+ * by the name of what is missing, and so are "Bail out!" and a version line that nothing follows: a test that crashed is not a
+ * test that passed.
  *
  * Bounds: KTAP_RESULTS results and KTAP_TEXT bytes of names and logs are kept; beyond that they are counted, not listed.
  * A line is judged by its first KTAP_LINE bytes, a level deeper than KTAP_LEVELS by its line alone.

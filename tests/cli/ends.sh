@@ -94,3 +94,12 @@ test_an_idle_guest_wakes_nobody() {
     echo "$(cat calls) calls"
     [ "$(cat calls)" -lt 60 ]
 }
+
+# A test program that did not start its tests must not pass for one whose tests passed.
+test_gate_on_tests_that_never_came() {
+    status 123 "$vmlet" run -k "$serial" --device exit --fail-on tests --kernel-log k --result result
+    line 'gate: tests: no test was seen'
+    result status=123 reason=gate
+    grep -q '^detail=tests: no test was seen .*(the guest.s status was 0)$' result
+    status 0 "$vmlet" run -k "$serial" --device exit --fail-on warn --kernel-log k
+}

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -394,6 +395,10 @@ TEST(S2_stdin_flood_while_the_guest_reads_nothing)
         ssize_t n = write(p[1], block, sizeof block);
         total += n > 0 ? (size_t)n : 0;
         quiet = n > 0 || poll(&pfd, 1, 0) ? 0 : quiet + 1;
+        loop_step(c.loop);
+    }
+    while (!c.readies) { /* the reader may have had no processor yet */
+        sched_yield();
         loop_step(c.loop);
     }
     CHECK(total <= 65536 + 4096 + 65536);

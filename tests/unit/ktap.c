@@ -92,8 +92,23 @@ TEST(ktap_what_is_missing_failed)
     read_text("KTAP version 1\n1..1\n    # Subtest: s\n    1..2\n    ok 1 a\nBUG: it crashed\n");
     CHECK(counts(1, 2, 0));
     CHECK(find("s", "(end)"));
-    read_text("KTAP version 1\n1..0 # SKIP nothing here\n");
+    read_text("KTAP version 1\n1..0\n");
     CHECK(counts(0, 0, 0));
+}
+
+/* A program that skips itself, alone and below others; a suite without a case. */
+TEST(ktap_skipped_as_a_whole)
+{
+    read_text("TAP version 13\n1..0 # SKIP nothing here\n");
+    CHECK(counts(0, 0, 1));
+    CHECK(!strcmp(ktap_text(k, find("", "(all)")->reason), "nothing here"));
+    read_text(
+        "TAP version 13\n1..3\n    TAP version 13\n    1..0 # SKIP nothing here\nok 1 one # SKIP\n"
+        "    # Subtest: two\n    1..0\nok 2 two\n    # Subtest: three\n    1..1\n    ok 1 x\nok 3 three\n");
+    CHECK(counts(2, 0, 1)); /* one, two, x */
+    CHECK(find("", "one") && find("", "two") && find("three", "x"));
+    read_text("TAP version 13\n1..1\n    1..1\n        1..0\n    ok 1 inner # SKIP\nok 1 outer\n");
+    CHECK(counts(0, 0, 1));
 }
 
 TEST(ktap_bail_out)

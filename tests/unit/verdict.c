@@ -135,6 +135,36 @@ TEST(verdict_tests_from_log_and_output)
     CHECK_EQ(r.failed, 1);
 }
 
+/* Who asks for tests is not to take their absence for success. */
+TEST(verdict_no_test_was_seen)
+{
+    static const char *const none[] = {"", "ok 1 a\n", "TAP version 13\n1..0\n"};
+    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++) {
+        begin("tests");
+        verdict_output(v, none[i], strlen(none[i]));
+        CHECK_EQ(finish(), 123);
+        CHECK_EQ(r.reason, END_GATE);
+        CHECK(strstr(r.detail, "no test was seen"));
+        begin("warn"); /* not asked for */
+        verdict_output(v, none[i], strlen(none[i]));
+        CHECK_EQ(finish(), 0);
+    }
+    begin("tests"); /* skipped tests were seen */
+    verdict_output(v, "TAP version 13\n1..1\nok 1 a # SKIP no\n", 39);
+    CHECK_EQ(finish(), 0);
+    begin("tests"); /* what is worse stays */
+    result_end(&r, END_TIMEOUT, 0, "the time was up");
+    CHECK_EQ(finish(), 124);
+    CHECK(!strcmp(r.detail, "the time was up"));
+    begin("tests");
+    result_end(&r, END_EXITED, 3, NULL);
+    CHECK_EQ(finish(), 3);
+    begin("tests,warn"); /* the first that was caught is what it died of */
+    verdict_log(v, "WARNING: CPU: 0 PID: 1 at x.c:1 f+0x1/0x2");
+    CHECK_EQ(finish(), 123);
+    CHECK(strstr(r.detail, "WARNING"));
+}
+
 TEST(verdict_junit)
 {
     char path[] = "/tmp/verdict.XXXXXX", text[4096] = "";
