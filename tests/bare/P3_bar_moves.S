@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Bad input P3: edu's BAR sized with decoding on; moved over RAM, the APICs, ECAM, another BAR, to 0 and to the top, where
-// it answers or does not, but nobody else changes; then moved and switched at random while another CPU uses it.
+// it answers or does not, but nobody else changes; then moved and switched at random while another CPU uses it (10^5 times by make soak).
 // args: --device exit --device edu --device pci-testdev --console none -c 2
 // seconds: 60
 #include "bare.inc"
@@ -90,7 +90,7 @@
     loop 1b
     second_cpu
     mov bar, %ebx
-    mov $10000, %ecx
+    mov $(2000 * TEST_SCALE), %ecx
 2:  call random
     mov %eax, %edx
     and $0xfff00000, %eax

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // MSI of edu: each raise is a message, to the vector that stands there now; none with bus mastering off. Then the bad inputs:
-// P8, the entry rewritten and switched 10,000 times under an interrupting device; P9, addresses and data at random.
+// P8, the entry rewritten and switched (10^6 times by make soak) under an interrupting device; P9, addresses and data at random.
 // args: --device exit --device edu --console none
 #include "bare.inc"
 #include "random.inc"
@@ -47,7 +47,7 @@
     movl $LAPIC, 4(%edi)
     step                     /* 6, P8: a new vector each time, off and on, and each time it comes, where it should */
     movl $-1, ACK(%ebx)
-    mov $10000, %edx
+    mov $(20000 * TEST_SCALE), %edx
 1:  mov %edx, %eax
     and $0xf, %eax
     or $0x40, %eax
