@@ -162,7 +162,10 @@ static char *const *add_modules(struct cpio *c, struct modules *m)
         if (asprintf(&list[2 * i], "%s/.vmlet/modules/%s.ko", item->optional ? "?" : "", item->name) < 0)
             break;
         list[2 * i + 1] = item->params;
-        cpio_file(c, list[2 * i] + item->optional, item->host_path);
+        if (item->unpacked)
+            cpio_bytes(c, list[2 * i] + item->optional, 0644, item->unpacked, item->size);
+        else
+            cpio_file(c, list[2 * i] + item->optional, item->host_path);
     }
     return list;
 }

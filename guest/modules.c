@@ -4,6 +4,7 @@
 #include "guest/modules.h"
 
 #include "guest/elfdyn.h"
+#include "guest/unpack.h"
 #include "kvm/host/log.h"
 
 #include <errno.h>
@@ -160,28 +161,6 @@ static const char *info_get(const char *info, size_t size, const char *key)
     return NULL;
 }
 
-static const char *compression(const char *path)
-{
-    static const struct {
-        uint8_t magic[4];
-        uint8_t n;
-        const char *tool;
-    } kinds[] = {
-        {{0xfd, '7', 'z', 'X'},    4, "unxz -k"  },
-        {{0x28, 0xb5, 0x2f, 0xfd}, 4, "unzstd"   },
-        {{0x1f, 0x8b},             2, "gunzip -k"},
-    };
-    uint8_t head[4] = {0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    ssize_t n = fd < 0 ? -1 : pread(fd, head, sizeof head, 0);
-    if (fd >= 0)
-        close(fd);
-    for (size_t i = 0; n == sizeof head && i < sizeof kinds / sizeof kinds[0]; i++)
-        if (!memcmp(head, kinds[i].magic, kinds[i].n))
-            return kinds[i].tool;
-    return NULL;
-}
-
 static const struct modules_item *item_find(const struct modules *m, const char *name)
 {
     for (size_t i = 0; i < m->count; i++)
@@ -190,7 +169,14 @@ static const struct modules_item *item_find(const struct modules *m, const char 
     return NULL;
 }
 
-static bool append(struct modules *m, const char *name, const char *path, const char *params, bool optional)
+/* What all the functions from add_path() down hand on of one file. */
+struct source {
+    const char *path;
+    struct unpacked *unpacked; /* taken over by append(); data NULL: the file itself is the module */
+};
+
+static bool append(struct modules *m, const char *name, const struct source *from, const char *params,
+                   bool optional)
 {
     if (m->count >= ITEMS_MAX)
         return fail(m, "module %s: more than %d modules", name, ITEMS_MAX);
@@ -198,7 +184,9 @@ static bool append(struct modules *m, const char *name, const char *path, const 
     if (!grown)
         return fail(m, "module %s: out of memory", name);
     m->items = grown;
-    struct modules_item item = {strdup(name), strdup(path), strdup(params), optional};
+    struct modules_item item = {strdup(name),         strdup(from->path), from->unpacked->data,
+                                from->unpacked->size, strdup(params),     optional};
+    from->unpacked->data = NULL;
     grown[m->count++] = item;
     return (item.name && item.host_path && item.params) || fail(m, "module %s: out of memory", name);
 }
@@ -211,6 +199,8 @@ static bool add_depended(struct modules *m, const char *name, const char *by, bo
     char plain[NAME_BYTES], given[NAME_BYTES];
     if (!name_of(name, plain))
         return fail(m, "module %s: needs a module with a name that is none", by);
+    if (item_find(m, plain)) /* spares the unpacking; a name that its file denies is met below */
+        return true;
     for (size_t i = 0; i < ix->n_given; i++)
         if (name_of(ix->given[i], given) && !strcmp(given, plain))
             return add_path(m, ix->given[i], "", optional, depth);
@@ -232,9 +222,10 @@ static bool check_release(struct modules *m, const char *path, const char *info,
                 magic ? (int)n : 7, magic ? magic : "unknown", release);
 }
 
-static bool add_info(struct modules *m, const char *path, const char *params, bool optional, int depth,
-                     const char *info, size_t size)
+static bool add_info(struct modules *m, const struct source *from, const char *params, bool optional,
+                     int depth, const char *info, size_t size)
 {
+    const char *path = from->path;
     char name[NAME_BYTES];
     const char *own = info_get(info, size, "name"), *depends = info_get(info, size, "depends");
     if (!name_of(own ? own : path, name))
@@ -262,33 +253,40 @@ static bool add_info(struct modules *m, const char *path, const char *params, bo
         at += n;
         at += *at == ',';
     }
-    return append(m, name, path, params, optional);
+    return append(m, name, from, params, optional);
+}
+
+/* elf: where the module's bytes can be read by name. */
+static bool add_elf(struct modules *m, const struct source *from, const char *elf_path, const char *params,
+                    bool optional, int depth)
+{
+    struct elfdyn elf;
+    size_t size;
+    if (!elfdyn_read(elf_path, &elf))
+        return fail(m, "module %s: is no ELF file", from->path);
+    bool fits = elf.type == ET_REL && elf.bits == 64 && elf.machine == EM_X86_64;
+    elfdyn_free(&elf);
+    if (!fits)
+        return fail(m, "module %s: is no kernel module for x86-64", from->path);
+    char *info = elfdyn_section(elf_path, ".modinfo", MODINFO_MAX, &size);
+    if (!info)
+        return fail(m, "module %s: has no .modinfo section", from->path);
+    bool ok = add_info(m, from, params, optional, depth, info, size);
+    free(info);
+    return ok;
 }
 
 static bool add_path(struct modules *m, const char *path, const char *params, bool optional, int depth)
 {
-    struct elfdyn elf;
-    size_t size;
+    struct unpacked unpacked;
+    char why[256], name[UNPACK_NAME_BYTES];
     if (access(path, R_OK))
         return fail(m, "module %s: %s", path, strerror(errno));
-    const char *tool = compression(path);
-    if (tool)
-        return fail(
-            m,
-            "module %s: is compressed, which vmlet does not read (unpack it with `%s` and give the .ko file, "
-            "or --modules-dir of unpacked ones)",
-            path, tool);
-    if (!elfdyn_read(path, &elf))
-        return fail(m, "module %s: is no ELF file", path);
-    bool fits = elf.type == ET_REL && elf.bits == 64 && elf.machine == EM_X86_64;
-    elfdyn_free(&elf);
-    if (!fits)
-        return fail(m, "module %s: is no kernel module for x86-64", path);
-    char *info = elfdyn_section(path, ".modinfo", MODINFO_MAX, &size);
-    if (!info)
-        return fail(m, "module %s: has no .modinfo section", path);
-    bool ok = add_info(m, path, params, optional, depth, info, size);
-    free(info);
+    if (!unpack(path, &unpacked, name, why, sizeof why))
+        return fail(m, "module %s: %s", path, why);
+    struct source from = {path, &unpacked};
+    bool ok = add_elf(m, &from, unpacked.data ? name : path, params, optional, depth);
+    unpack_free(&unpacked);
     return ok;
 }
 
@@ -309,6 +307,7 @@ static void items_free(struct modules *m, size_t from)
         struct modules_item *item = &m->items[--m->count];
         free(item->name);
         free(item->host_path);
+        free(item->unpacked);
         free(item->params);
     }
 }

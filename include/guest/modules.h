@@ -15,8 +15,10 @@
 struct modules_item {
     char *name; /* as in lsmod */
     char *host_path;
-    char *params;  /* "a=1 b=2", "" if none */
-    bool optional; /* only the machine's devices wanted it */
+    void *unpacked; /* the module, where the file is compressed; NULL: the file is it */
+    size_t size;    /* of that */
+    char *params;   /* "a=1 b=2", "" if none */
+    bool optional;  /* only the machine's devices wanted it */
 };
 
 struct modules {
@@ -34,7 +36,7 @@ void modules_free(struct modules *m);
  * is built into the kernel is fine and adds nothing. */
 bool modules_add(struct modules *m, const char *spec);
 /* A name that would be useful: left out, with what it depends on, when it is not there, and with a warning when it is there but
- * cannot be used (compressed, for another kernel). */
+ * cannot be used (for another kernel, or compressed and there is no tool). */
 void modules_want(struct modules *m, const char *name);
 
 /* The module folder that belongs to a kernel image: from the image's own place (../lib/modules/RELEASE beside /boot, a

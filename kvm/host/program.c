@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* One program, one argument, a limit: see include/kvm/host/program.h. The wait is on a pidfd, in slices, since the signals
+/* A program and a limit: see include/kvm/host/program.h. The wait is on a pidfd, in slices, since the signals
  * that should cut it short are blocked and read elsewhere. */
 #include "kvm/host/ns.h"
 #include "kvm/host/program.h"
@@ -23,9 +23,10 @@ enum {
     SLICE_MS_BLIND = 10, /* without a pidfd: Linux before 5.3 */
 };
 
-static int start(const char *path, const char *argument, pid_t *pid)
+/* in < 0: /dev/null; out < 0: our standard error, else it gets /dev/null for its own. */
+static int start(const char *const *words, bool search, int in, int out, pid_t *pid)
 {
-    char *argv[] = {(char *)(uintptr_t)path, (char *)(uintptr_t)argument, NULL};
+    char *const *argv = (char *const *)(uintptr_t)words;
     posix_spawn_file_actions_t files;
     posix_spawnattr_t attributes;
     sigset_t none, all;
@@ -33,23 +34,28 @@ static int start(const char *path, const char *argument, pid_t *pid)
     sigfillset(&all);
     posix_spawn_file_actions_init(&files);
     posix_spawnattr_init(&attributes);
-    posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&files, 2, 1);
+    if (in < 0)
+        posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
+    else
+        posix_spawn_file_actions_adddup2(&files, in, 0);
+    posix_spawn_file_actions_adddup2(&files, out < 0 ? 2 : out, 1);
+    if (out >= 0)
+        posix_spawn_file_actions_addopen(&files, 2, "/dev/null", O_WRONLY, 0);
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &all);
     posix_spawnattr_setpgroup(&attributes, 0);
     posix_spawnattr_setflags(&attributes,
                              POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
-    int error = posix_spawn(pid, path, &files, &attributes, argv, environ);
+    int error = (search ? posix_spawnp : posix_spawn)(pid, argv[0], &files, &attributes, argv, environ);
     posix_spawn_file_actions_destroy(&files);
     posix_spawnattr_destroy(&attributes);
     return error;
 }
 
-bool program_run(const char *path, const char *argument, uint64_t limit_ns, char *why, size_t size)
+/* Waits for what start() began; error: what start() returned. */
+static bool finish(int error, pid_t pid, uint64_t limit_ns, char *why, size_t size)
 {
-    pid_t pid;
-    int status = 0, error = start(path, argument, &pid);
+    int status = 0;
     uint64_t end = ns_on(CLOCK_MONOTONIC) + limit_ns;
     if (error) {
         snprintf(why, size, "%s", strerror(error));
@@ -80,4 +86,18 @@ bool program_run(const char *path, const char *argument, uint64_t limit_ns, char
     else
         snprintf(why, size, "ended with status %d", WEXITSTATUS(status));
     return false;
+}
+
+bool program_run(const char *path, const char *argument, uint64_t limit_ns, char *why, size_t size)
+{
+    pid_t pid = 0;
+    int error = start((const char *const[]){path, argument, NULL}, false, -1, -1, &pid);
+    return finish(error, pid, limit_ns, why, size);
+}
+
+bool program_filter(const char *const *argv, int in, int out, uint64_t limit_ns, char *why, size_t size)
+{
+    pid_t pid = 0;
+    int error = start(argv, true, in, out, &pid);
+    return finish(error, pid, limit_ns, why, size);
 }

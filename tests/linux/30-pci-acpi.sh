@@ -77,3 +77,14 @@ test_pci_config_from_the_guest() { # 40 s
     expect_match out '^unchanged$'
     expect "$(tr '\n' ' ' <out)" = '0000:00:00.0 0x1b36 0x0008 0x060000 256 unchanged '
 }
+# Without ACPI the MP table says where interrupts arrive: the timer's, the card's INTx, and that there are two CPUs.
+test_mp_table_where_acpi_is_off() { # 90 s
+    run vmlet run -k "$CLOUD" -c 2 -p 'acpi=off pci=nomsi ignore_loglevel' --kernel-log k.log -- \
+        sh -c 'nproc; ping -c 1 -W 20 10.0.2.2 && cat /proc/interrupts'
+    expect_status 0
+    expect_match out '^2$'
+    expect_match out ' 0% packet loss'
+    expect_match out 'IO-APIC +17-fasteoi +virtio'
+    expect_match k.log 'found SMP MP-table at \[mem 0x0009fc00'
+    expect_no_match k.log 'MPTABLE: .*(not|bad|unknown)|wrong mptable'
+}

@@ -42,3 +42,15 @@ test_env_cwd_and_user() {
     expect_status 0
     expect_out '1 2\n/some/where\n77\n88\n88\n77 /\n'
 }
+# As Debian 13 and Fedora ship them; the folder has all that the module needs, each compressed, and the lists of depmod.
+test_compressed_modules() { # 60 s
+    mkdir -p m
+    cp -r "$CLOUD_MODULES" m/
+    dir=m/${CLOUD_MODULES##*/}
+    find "$dir" -name '*.ko' | while read -r f; do gzip "$f"; done
+    sed -i 's/\.ko/.ko.gz/g' "$dir/modules.dep" "$dir/modules.builtin"
+    run vmlet run -k "$CLOUD" --module bridge --modules-dir "$dir" -- sh -c 'grep -w ^bridge /proc/modules; ls /sys/class/net'
+    expect_status 0
+    expect_match out '^bridge .*Live'
+    expect_match out '^eth0$' # the card's driver came the same way
+}

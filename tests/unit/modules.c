@@ -181,9 +181,9 @@ TEST(modules_refused)
         size_t n;
         const char *why;
     } files[] = {
-        {"x.ko",     "\3757zXZ",             5,  "unxz"  },
-        {"y.ko.zst", "\x28\xb5\x2f\xfd....", 8,  "unzstd"},
-        {"z.ko.gz",  "\x1f\x8b....",         6,  "gunzip"},
+        {"x.ko",     "\3757zXZ",             5,  "xz: "  },
+        {"y.ko.zst", "\x28\xb5\x2f\xfd....", 8,  "zstd: "},
+        {"z.ko.gz",  "\x1f\x8b....",         6,  "gzip: "},
         {"t.ko",     "no module at all",     16, "no ELF"},
         {"e.ko",     "",                     0,  "no ELF"},
     };
@@ -207,6 +207,70 @@ TEST(modules_refused)
     modules_init(&m, dir, NULL);
     CHECK(!modules_add(&m, "/bin/sh")); /* a program */
     modules_free(&m);
+    remove_dir();
+}
+
+/* One folder with all of them, as no distribution has it, and an unpacked one at the end of the chain. */
+TEST(modules_compressed)
+{
+    static const char *const commands[] = {"xz kernel/a.ko", "zstd -q --rm kernel/b-dash.ko",
+                                           "gzip kernel/c.ko"};
+    struct modules m;
+    char command[300];
+    uint8_t bytes[4096];
+    make_dir();
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(command, sizeof command, "cd %s && %s 2>/dev/null", dir, commands[i]);
+        if (system(command)) {
+            remove_dir();
+            SKIP("xz, zstd or gzip is not here");
+        }
+    }
+    modules_init(&m, dir, RELEASE);
+    CHECK(modules_add(&m, "a,x=1"));
+    CHECK_STR(order(&m), "d b_dash c a(x=1)");
+    CHECK(!m.items[0].unpacked);
+    CHECK(m.items[3].unpacked);
+    CHECK_EQ(m.items[3].size, ko_make(bytes, "a", "b-dash,c", RELEASE));
+    CHECK(!memcmp(m.items[3].unpacked, bytes, m.items[3].size));
+    modules_free(&m);
+
+    struct initramfs_error error;
+    struct cpio *c = initramfs_build(
+        &(struct initramfs_spec){
+            .argv = (char *const *)(const char *const[]){"sh", NULL},
+            .modules = (const char *const[]){"a",  NULL},
+            .modules_dir = dir,
+            .kernel_release = RELEASE,
+    },
+        &error);
+    CHECK(c && cpio_has(c, "/.vmlet/modules/a.ko") && cpio_has(c, "/.vmlet/modules/c.ko"));
+    uint64_t n = cpio_size(c);
+    void *image = malloc(n);
+    CHECK(image && cpio_write(c, image));
+    CHECK(memmem(image, n, bytes, 512)); /* a's bytes, uncompressed */
+    free(image);
+    cpio_free(c);
+
+    /* no tool: a sentence */
+    const char *path = getenv("PATH");
+    char *kept = strdup(path ? path : "");
+    setenv("PATH", dir, 1);
+    modules_init(&m, dir, RELEASE);
+    CHECK(!modules_add(&m, "a"));
+    CHECK(strstr(m.error, "a.ko.xz: is compressed, and cannot be unpacked: xz: No such file or directory"));
+    modules_free(&m);
+
+    /* a tool that never stops writing is stopped by the size, and what it wrote is refused */
+    snprintf(command, sizeof command, "%s/xz", dir);
+    put("xz", "#!/bin/sh\nexec /bin/cat /dev/zero\n", 33);
+    chmod(command, 0755);
+    modules_init(&m, dir, RELEASE);
+    CHECK(!modules_add(&m, "a"));
+    CHECK(strstr(m.error, "ended with status 1"));
+    modules_free(&m);
+    setenv("PATH", kept, 1);
+    free(kept);
     remove_dir();
 }
 
