@@ -76,6 +76,7 @@ test: all build/tools/netpeer ## all tests: unit, bare-metal guests, Linux guest
 	@MAKE="$(MAKE)" tests/run
 
 soak: all build/tools/netpeer ## all tests, with fifty times the work where they count
+	@tests/deps soak || true
 	@tests/own-kernels || true
 	@TEST_SCALE=50 TEST_TIMEOUT=3600 TEST_SLOW=10 MAKE="$(MAKE)" tests/run
 

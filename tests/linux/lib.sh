@@ -2,6 +2,7 @@
 # What a Linux-level test may use. A test file, tests/linux/NN-name.sh, holds functions and nothing else:
 #
 #   # programs: iasl                   host programs that the tests run beside vmlet (`need iasl` skips where missing)
+#   # soak-programs: fio             the same, in `make soak` alone
 #   # files: build/gcc/bench/bare:/bin/bare    files of the tree or the host that the tests want, HOSTFILE[:PATH]
 #   # module: guest/edu-driver       is built for the full kernel; gives $EDU_KO, its edu.ko
 #   # kernels: rt                      kernels beside cloud, full and i386
@@ -73,6 +74,20 @@ add_programs() { # PROGRAM...
             adds="$adds --add $add_l:$add_l"
         done
     done
+}
+
+# A loop device, which only root may have; false where there is none to be had.
+loop_for() { # FILE: in $loop
+    [ "$(id -u)" = 0 ] || return 1
+    { [ -e /dev/loop-control ] || insmod "$CLOUD_MODULES/kernel/drivers/block/loop.ko" || modprobe loop; } 2>/dev/null || return 1
+    loop=$(losetup -f 2>/dev/null) && losetup "$loop" "$1"
+}
+# ext4 in the folder ./big: a file system of the host's that knows more than tmpfs does.
+ext4_here() { # MIB
+    mkdir big
+    truncate -s "${1}M" big.img
+    mkfs.ext4 -q -F big.img && loop_for big.img && mount -t ext4 "$loop" big || return 1
+    trap 'umount big 2>/dev/null; losetup -d $loop' EXIT
 }
 
 # Waits until a command succeeds, at most $1 seconds.
