@@ -64,18 +64,21 @@ $B/unit/%: $B/tests/unit/%.o $B/libvmlet.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^
 
 # Programs of the tests' own that run in guests.
-build/tools/%: tests/bench/%.c
+TOOLS = build/tools/netpeer build/tools/fsops
+build/tools/netpeer: tests/bench/netpeer.c
+build/tools/fsops: tests/linux/fsops.c
+$(TOOLS):
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -static -o $@ $<
 
 unit: $(UNIT) ## build and run the unit tests
 	@tests/unit/run $(UNIT)
 
-test: all build/tools/netpeer ## all tests: unit, bare-metal guests, Linux guests
+test: all $(TOOLS) ## all tests: unit, bare-metal guests, Linux guests
 	@tests/deps || true
 	@MAKE="$(MAKE)" tests/run
 
-soak: all build/tools/netpeer ## all tests, with fifty times the work where they count
+soak: all $(TOOLS) ## all tests, with fifty times the work where they count
 	@tests/deps soak || true
 	@tests/own-kernels || true
 	@TEST_SCALE=50 TEST_TIMEOUT=3600 TEST_SLOW=10 MAKE="$(MAKE)" tests/run
