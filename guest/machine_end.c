@@ -256,15 +256,19 @@ uint64_t machine_patience(const struct machine *m)
     return end > now && end - now > FLUSH_GRACE ? end - now : FLUSH_GRACE;
 }
 
-static void write_result(struct machine *m, uint64_t wait)
+/* False: a file that was asked for is lost. */
+static bool write_result(struct machine *m, uint64_t wait)
 {
+    bool written = true;
     m->result.time_ms = (loop_now(m->loop) - m->began) / MS;
     const char *const files[] = {m->options->report, m->options->result};
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         const char *error = files[i] ? result_file_write(files[i], &m->result, wait) : NULL;
         if (error)
             warn("%s", error);
+        written &= !error;
     }
+    return written;
 }
 
 static void on_die(int status, const char *message)
@@ -341,14 +345,16 @@ int machine_finish(struct machine *m)
     result_gate(&m->result);
     network_stop(m->network);
     unix_listeners_end();
-    write_result(m, machine_patience(m));
+    bool written = write_result(m, machine_patience(m));
     const char *error = m->verdict ? verdict_report(m->verdict, &m->result, machine_patience(m)) : NULL;
     if (error)
         warn("%s", error);
     mark(m, "the end");
     if (m->result.reason == END_SIGNAL)
         signal_die(m->result.status);
-    return result_status(&m->result);
+    /* Nor is success the truth for those who read the report: an old file, or none. */
+    int status = result_status(&m->result);
+    return status || (written && !error) ? status : STATUS_SETUP;
 }
 
 void machine_ends_init(struct machine *m)

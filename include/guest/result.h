@@ -15,6 +15,8 @@
  *   vmlet could not start or go on                           125                          source=vmlet
  *   SIGINT, SIGTERM, SIGHUP                                  vmlet dies of that signal    source=vmlet
  *
+ * A run that would end with 0 ends with 125 when --result or --junit could not be written in the end (a full disk).
+ *
  * The file is lines of key=value: source, status, reason, detail, time_ms, boot_ms, last_line, warnings, and where tests
  * were seen tests_passed, tests_failed, tests_skipped; a line fault=SPEC N for each --fault. How it is written: guest/report_file.h.
  */

@@ -26,6 +26,7 @@ enum {
 _Noreturn static void become(char *const *argv, int null, int out, int keep, pid_t parent)
 {
     static const char failed[] = "vmlet: /proc/self/exe cannot be executed\n";
+    static const char too_long[] = "vmlet: a word of the command is longer than the kernel hands on\n";
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent) /* it died before that */
@@ -37,7 +38,9 @@ _Noreturn static void become(char *const *argv, int null, int out, int keep, pid
         fcntl(keep, F_SETFD, 0);
     signals_child();
     execv("/proc/self/exe", argv);
-    if (write(STDERR_FILENO, failed, sizeof failed - 1) < 0)
+    bool long_word = errno == E2BIG;
+    if (write(STDERR_FILENO, long_word ? too_long : failed,
+              (long_word ? sizeof too_long : sizeof failed) - 1) < 0)
         _exit(125); /* unheard */
     _exit(125);
 }

@@ -102,6 +102,19 @@ test_batch_words() {
     status 0 "$vmlet" batch --help && grep -q -- --fail-fast out
 }
 
+test_batch_lines_that_are_too_long_or_odd() {
+    { printf '%s -p ' "$pass"; head -c 1000000 /dev/zero | tr '\0' x; echo; echo "$pass"; } >list
+    status 1 "$vmlet" batch list
+    grep -q '^FAIL  list:1 .* a word of the command is longer than the kernel hands on' out
+    grep -q '^ok    list:2 ' out
+    printf '%s\0 x\n' "$pass" >list
+    status 125 "$vmlet" batch list && line 'list:1: it has a control character'
+    printf '%s\r\n' "$pass" >list
+    status 0 "$vmlet" batch list
+    for j in 0 -1 1025 x ''; do status 125 "$vmlet" batch list -j "$j" && line "batch: -j $j: "; done
+    status 0 "$vmlet" batch list -j 1000
+}
+
 test_batch_fail_fast() {
     printf 'run -k %s -m 16 --device exit\nrun -k %s -m 16\n%s\n' "$value" "$idle" "$pass" >list
     status 1 "$vmlet" batch list -j 2 --fail-fast --junit j

@@ -40,6 +40,9 @@ test_result_through_a_pipe() {
     "$vmlet" run -k "$value" --device exit --result /dev/fd/3 3>result || [ $? = 42 ]
     result status=42
     status 42 "$vmlet" run -k "$value" --device exit --result /dev/full && line '/dev/full: No space left'
+    for option in result junit; do # and no success without the report of it
+        status 125 "$vmlet" run -k "$edu_driver" -m 16 --device exit --device edu --$option /dev/full && line '/dev/full: No space left'
+    done
 }
 
 test_pipes_that_nobody_reads() {
