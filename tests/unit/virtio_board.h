@@ -83,7 +83,7 @@ static uint64_t vd_now_ns;
 static inline uint64_t vd_now(void *ctx)
 {
     (void)ctx;
-    return vd_now_ns;
+    return __atomic_load_n(&vd_now_ns, __ATOMIC_RELAXED); /* by drivers on threads, too */
 }
 static const struct clock vd_clock = {vd_now, NULL};
 
