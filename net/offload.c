@@ -118,24 +118,30 @@ size_t offload_length(const struct iovec *iov, int n)
     return len;
 }
 
+/* What of a piece lies in the len bytes from offset on, which both become what they are behind it; empty: nothing. */
+static inline struct iovec part_of(struct iovec piece, size_t *offset, size_t *len)
+{
+    if (*offset >= piece.iov_len) {
+        *offset -= piece.iov_len;
+        return (struct iovec){0};
+    }
+    struct iovec part = {(uint8_t *)piece.iov_base + *offset, piece.iov_len - *offset};
+    if (part.iov_len > *len)
+        part.iov_len = *len;
+    *offset = 0;
+    *len -= part.iov_len;
+    return part;
+}
+
 uint16_t offload_sum(const struct iovec *iov, int n, size_t offset, size_t len)
 {
     uint64_t sum = 0;
     bool odd = false; /* the piece begins in the middle of a word */
     for (int i = 0; i < n && len; i++) {
-        size_t here = iov[i].iov_len;
-        if (offset >= here) {
-            offset -= here;
-            continue;
-        }
-        here -= offset;
-        if (here > len)
-            here = len;
-        uint16_t part = fold(sum_bytes((const uint8_t *)iov[i].iov_base + offset, here));
-        sum += odd ? __builtin_bswap16(part) : part;
-        odd ^= here & 1;
-        offset = 0;
-        len -= here;
+        struct iovec part = part_of(iov[i], &offset, &len);
+        uint16_t here = fold(sum_bytes(part.iov_base, part.iov_len));
+        sum += odd ? __builtin_bswap16(here) : here;
+        odd ^= part.iov_len & 1;
     }
     return fold(sum);
 }
@@ -167,17 +173,9 @@ static int slice(const struct iovec *iov, int n, size_t offset, size_t len, stru
 {
     int pieces = 0;
     for (int i = 0; i < n && len; i++) {
-        size_t here = iov[i].iov_len;
-        if (offset >= here) {
-            offset -= here;
-            continue;
-        }
-        here -= offset;
-        if (here > len)
-            here = len;
-        out[pieces++] = (struct iovec){(uint8_t *)iov[i].iov_base + offset, here};
-        offset = 0;
-        len -= here;
+        struct iovec part = part_of(iov[i], &offset, &len);
+        if (part.iov_len)
+            out[pieces++] = part;
     }
     return pieces;
 }

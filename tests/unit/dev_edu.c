@@ -1,62 +1,15 @@
 // SPDX-License-Identifier: MIT
 /* edu on a board without KVM, against what QEMU's docs/specs/edu says. The clock is the test's. */
 #include "test.h"
-#include "kvm/host/log.h"
-#include "pci_board.h"
-
-extern const struct device_class edu_class;
-
-static uint64_t now_ns;
-static uint64_t test_now(void *ctx)
-{
-    (void)ctx;
-    return now_ns;
-}
-static const struct clock test_clock = {test_now, NULL};
-
-static struct pci_device *edu;
-static uint64_t bar;
+#include "see_board.h"
 
 static void edu_new(const char *options)
 {
-    log_set_level(LOG_LEVEL_ERROR);
-    machine_new();
-    loop_free(m->board.loop);
-    m->board.loop = loop_new(&test_clock);
-    edu = (struct pci_device *)device_new(&m->board, &edu_class, NULL, options, m->err, sizeof m->err);
-    CHECK(edu);
-    CHECK(placed());
-    cf8_write(edu->devfn, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
-    bar = cf8(0, edu->devfn, 0x10, 4) & ~15u;
-    CHECK(bar);
-}
-
-static uint64_t rd(unsigned reg, unsigned size)
-{
-    uint64_t v = 0;
-    space_read(&m->memory, bar + reg, size, &v);
-    return v;
-}
-static void wr(unsigned reg, uint64_t v, unsigned size)
-{
-    space_write(&m->memory, bar + reg, size, &v);
-}
-static void pass(uint64_t ns)
-{
-    now_ns += ns;
-    while (loop_step(m->board.loop))
-        ;
+    edu_board(NULL, options);
 }
 static bool line(void)
 {
     return irq_level(m->board.irqs, edu->line.gsi);
-}
-static void dma(uint64_t src, uint64_t dst, uint64_t cnt, uint64_t cmd)
-{
-    wr(0x80, src, 8);
-    wr(0x88, dst, 8);
-    wr(0x90, cnt, 8);
-    wr(0x98, cmd, 4);
 }
 
 TEST(edu_is_what_its_specification_says)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Drops, misuse and their counters: include/mem/watch.h. */
 #include "test.h"
+#include "said.h"
 #include "kvm/host/log.h"
 #include "mem/watch.h"
 
@@ -50,17 +51,9 @@ static char *text(struct device *dev)
 static char *said(void (*fn)(struct device *dev), struct device *dev)
 {
     static char buf[512];
-    int pipe_fd[2], saved = dup(2);
-    CHECK(pipe(pipe_fd) == 0);
-    dup2(pipe_fd[1], 2);
+    said_begin();
     fn(dev);
-    dup2(saved, 2);
-    close(saved);
-    close(pipe_fd[1]);
-    ssize_t n = read(pipe_fd[0], buf, sizeof buf - 1);
-    close(pipe_fd[0]);
-    buf[n < 0 ? 0 : n] = 0;
-    return buf;
+    return said_end(buf, sizeof buf);
 }
 
 static void drop_twice(struct device *dev)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * A board with a clock of the test's and an edu whose driver the test is: for traces, lint, faults.
+ * A board with a clock of the test's and an edu whose driver the test is: for edu itself, traces, lint, faults.
  */
 #ifndef TESTS_UNIT_SEE_BOARD_H
 #define TESTS_UNIT_SEE_BOARD_H
@@ -8,8 +8,7 @@
 #include "kvm/host/log.h"
 #include "mem/watch.h"
 #include "pci_board.h"
-
-#include <unistd.h>
+#include "said.h"
 
 extern const struct device_class edu_class;
 
@@ -25,18 +24,23 @@ static struct pci_device *edu;
 static uint64_t bar;
 
 /* A machine with one edu more, named `id`, bus mastering on. */
-static inline void see_board(const char *id)
+static inline void edu_board(const char *id, const char *options)
 {
     log_set_level(LOG_LEVEL_ERROR);
     now_ns = 1000000000;
     machine_new();
     loop_free(m->board.loop);
     m->board.loop = loop_new(&test_clock);
-    edu = (struct pci_device *)device_new(&m->board, &edu_class, id, NULL, m->err, sizeof m->err);
+    edu = (struct pci_device *)device_new(&m->board, &edu_class, id, options, m->err, sizeof m->err);
     CHECK(edu);
     CHECK(placed());
     cf8_write(edu->devfn, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
     bar = cf8(0, edu->devfn, 0x10, 4) & ~15u;
+    CHECK(bar);
+}
+static inline void see_board(const char *id)
+{
+    edu_board(id, NULL);
 }
 
 static inline uint64_t rd(unsigned reg, unsigned size)
@@ -74,17 +78,9 @@ static inline void msi_on(unsigned vector)
 static inline char *said(void (*fn)(void))
 {
     static char buf[8192];
-    int pipe_fd[2], saved = dup(2);
-    CHECK(pipe(pipe_fd) == 0);
-    dup2(pipe_fd[1], 2);
+    said_begin();
     fn();
-    dup2(saved, 2);
-    close(saved);
-    close(pipe_fd[1]);
-    ssize_t n = read(pipe_fd[0], buf, sizeof buf - 1);
-    close(pipe_fd[0]);
-    buf[n < 0 ? 0 : n] = 0;
-    return buf;
+    return said_end(buf, sizeof buf);
 }
 
 #endif

@@ -16,24 +16,13 @@ static void set_lo_mtu(int mtu)
     close(fd);
 }
 
-static int bound(int type, uint16_t *port)
-{
-    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t len = sizeof in;
-    int fd = socket(AF_INET, type | SOCK_NONBLOCK, 0);
-    CHECK(fd >= 0 && bind(fd, (struct sockaddr *)&in, sizeof in) == 0 &&
-          getsockname(fd, (struct sockaddr *)&in, &len) == 0);
-    *port = ntohs(in.sin_port);
-    return fd;
-}
-
 TEST(udp_too_big_for_the_path_is_told_with_the_size_that_fits)
 {
     if (!isolate())
         SKIP("no network namespace may be made here");
     uint16_t port;
     static uint8_t data[1472], got[2000];
-    int fd = bound(SOCK_DGRAM, &port);
+    int fd = host_socket(SOCK_DGRAM, &port);
     struct bed *b = bed_new(NULL);
     set_lo_mtu(1300);                                  /* not below 1280: IPv6 would leave */
     send_udp4(b, 5555, HOST, port, data, sizeof data); /* with DF, as make4() sets it */
@@ -168,7 +157,7 @@ TEST(T6_a_forward_flooded_by_ten_thousand_connections)
     struct bed *b = bed_new(NULL);
     char err[300], spec[60];
     uint16_t port;
-    close(bound(SOCK_STREAM, &port));
+    close(host_socket(SOCK_STREAM, &port));
     snprintf(spec, sizeof spec, "tcp:127.0.0.1:%u-:22", port);
     CHECK(user_forward_add(b->user, spec, err, sizeof err));
     struct sockaddr_in in = {
@@ -203,7 +192,7 @@ TEST(T6_no_descriptor_for_who_comes_in_does_not_spin)
     struct rlimit old, few;
     char err[300], spec[60];
     uint16_t port;
-    close(bound(SOCK_STREAM, &port));
+    close(host_socket(SOCK_STREAM, &port));
     snprintf(spec, sizeof spec, "tcp:127.0.0.1:%u-:22", port);
     CHECK(user_forward_add(b->user, spec, err, sizeof err));
     struct sockaddr_in in = {
@@ -232,7 +221,7 @@ TEST(U11_ten_times_ten_thousand_syns)
     struct bed *b = bed_new(NULL);
     uint8_t l4[20] = {0};
     uint16_t port;
-    int fd = bound(SOCK_STREAM, &port);
+    int fd = host_socket(SOCK_STREAM, &port);
     CHECK_EQ(listen(fd, 16), 0);
     l4[12] = 0x50;
     l4[13] = 2;

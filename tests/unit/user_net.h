@@ -193,6 +193,18 @@ static inline bool last_is_error(struct bed *b, uint8_t type, uint8_t code)
 
 static bool isolated;
 
+/* A socket on 127.0.0.1; its port. */
+static inline int host_socket(int type, uint16_t *port)
+{
+    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t len = sizeof in;
+    int fd = socket(AF_INET, type | SOCK_NONBLOCK, 0);
+    CHECK(fd >= 0 && bind(fd, (struct sockaddr *)&in, sizeof in) == 0 &&
+          getsockname(fd, (struct sockaddr *)&in, &len) == 0);
+    *port = ntohs(in.sin_port);
+    return fd;
+}
+
 /* true: a network namespace of our own, with nothing but loopback, from here to the process's end. */
 static inline bool isolate(void)
 {

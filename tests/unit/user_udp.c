@@ -10,18 +10,6 @@
 
 #include "net/flow.h"
 
-/* A socket on 127.0.0.1; its port. */
-static int host_socket(int type, uint16_t *port)
-{
-    struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-    socklen_t len = sizeof in;
-    int fd = socket(AF_INET, type | SOCK_NONBLOCK, 0);
-    CHECK(fd >= 0 && bind(fd, (struct sockaddr *)&in, sizeof in) == 0 &&
-          getsockname(fd, (struct sockaddr *)&in, &len) == 0);
-    *port = ntohs(in.sin_port);
-    return fd;
-}
-
 /* Takes one datagram; answers with `answer`. -1: none is there. */
 static ssize_t host_take(int fd, void *to, size_t room, struct sockaddr_in *from)
 {
