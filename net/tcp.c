@@ -227,6 +227,8 @@ static void host_event(void *arg, uint32_t events)
         c->flags |= HOST_EOF;
     if (events & EPOLLERR)
         c->flags |= HOST_ERROR;
+    if (events & EPOLLPRI)
+        c->flags |= URGENT | READABLE;
     bool room = events & EPOLLOUT && c->flags & HOST_FULL;
     if (room) {
         c->flags &= ~(uint32_t)HOST_FULL;

@@ -73,6 +73,8 @@ enum conn_flags {
     SEND_PROBE = 1 << 20,
     SEND_SMALL = 1 << 21, /* although the window is silly */
     RECOVERY = 1 << 22,   /* RFC 6582: until `recover` is acknowledged */
+
+    URGENT = 1 << 23, /* the far end has sent urgent data: the kernel's reads stop where that begins */
 };
 
 struct tcp_conn {

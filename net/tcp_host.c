@@ -118,7 +118,7 @@ static void host_close(void *ctx, int fd, bool reset)
 static bool host_watch(void *ctx, struct loop *loop, struct loop_fd *f, int fd, loop_fd_fn *fn, void *arg)
 {
     (void)ctx;
-    return loop_fd_add(loop, f, fd, (uint32_t)EPOLLET | EPOLLIN | EPOLLOUT | EPOLLRDHUP, fn, arg);
+    return loop_fd_add(loop, f, fd, (uint32_t)EPOLLET | EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP, fn, arg);
 }
 
 static void host_unwatch(void *ctx, struct loop_fd *f)

@@ -222,13 +222,16 @@ static bool give_back(struct tcp_conn *c, uint32_t least)
     uint32_t n = acked_data(c);
     if (!n || n < least)
         return true;
-    ssize_t r = t->host->discard(t->cfg.host_ctx, c->fd, n);
-    if (r == -EINTR || r == -EAGAIN)
-        return true;
-    if (r <= 0)
-        return false;
-    c->head += (uint32_t)r;
-    c->peek_at -= c->peek_at < (uint32_t)r ? c->peek_at : (uint32_t)r;
+    do {
+        ssize_t r = t->host->discard(t->cfg.host_ctx, c->fd, n);
+        if (r == -EINTR || r == -EAGAIN)
+            return true;
+        if (r <= 0)
+            return false;
+        c->head += (uint32_t)r;
+        c->peek_at -= c->peek_at < (uint32_t)r ? c->peek_at : (uint32_t)r;
+        n -= (uint32_t)r;
+    } while (n && c->flags & URGENT);
     return true;
 }
 
@@ -323,7 +326,11 @@ static bool turn_data(struct tcp_conn *c)
     if (n < 0 && n != -EAGAIN && n != -EINTR)
         c->flags |= HOST_ERROR;
     uint32_t left = n > 0 ? (uint32_t)n : 0;
-    bool drained = left < want, broken = drained && c->flags & HOST_ERROR;
+    /* tcp_recvmsg() ends where urgent data begins, and without SO_PEEK_OFF gets no further before all up to there was taken out: only
+     * a queue that has nothing at its front is empty for sure. Until then the guest's ACK goes on with it. */
+    bool unsure = c->flags & URGENT && n >= 0 && (left || c->snd_nxt != c->head);
+    bool drained = left < want && !unsure, broken = drained && c->flags & HOST_ERROR, some = left;
+    end = end && !unsure;
     if (silly && !drained)
         return true; /* conn_timer() sends it after a while if the window stays as it is */
     uint32_t most_data = c->mss > 65475 ? c->mss : 65475 / c->mss * c->mss; /* in a packet of 64 KiB */
@@ -355,7 +362,7 @@ static bool turn_data(struct tcp_conn *c)
     }
     if (drained)
         c->flags &= ~(uint32_t)READABLE;
-    else
+    else if (some)
         conn_work(c);
     return true;
 }
@@ -450,7 +457,7 @@ void conn_timer(void *arg)
 static bool turn_established(struct tcp_conn *c)
 {
     uint32_t lazy = c->flags & PEEK_OFF ? TCP_LAZY : TCP_LAZY_COPIED;
-    if (!give_back(c, c->flags & FIN_ACKED ? 0 : lazy)) {
+    if (!give_back(c, c->flags & (FIN_ACKED | URGENT) ? 0 : lazy)) {
         conn_abort(c);
         return true;
     }

@@ -68,7 +68,7 @@ struct tcp_host {
     bool (*writable)(void *ctx, int fd); /* false: EPOLLOUT follows when a third of that buffer is free */
     void (*shutdown)(void *ctx, int fd); /* no more is written */
     void (*close)(void *ctx, int fd, bool reset);
-    /* Edges of EPOLLIN, EPOLLOUT, EPOLLRDHUP, EPOLLERR and EPOLLHUP. */
+    /* Edges of EPOLLIN, EPOLLPRI, EPOLLOUT, EPOLLRDHUP, EPOLLERR and EPOLLHUP. */
     bool (*watch)(void *ctx, struct loop *loop, struct loop_fd *f, int fd, loop_fd_fn *fn, void *arg);
     void (*unwatch)(void *ctx, struct loop_fd *f);
 };

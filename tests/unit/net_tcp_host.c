@@ -265,3 +265,64 @@ TEST(kernel_refuses_and_resets)
     CHECK_EQ(tcp_connections(w->t), 0);
     world_end(w);
 }
+
+static char urgent_got[64];
+static void take_text(struct world *w, const struct seg *s, const uint8_t *data)
+{
+    (void)w;
+    if (!s->len && !(s->flags & F_FIN))
+        return;
+    if (s->seq != got_next) /* sent again */
+        return;
+    CHECK(s->len <= sizeof urgent_got - 1 - got_bytes);
+    memcpy(urgent_got + got_bytes, data, s->len);
+    got_bytes += s->len;
+    got_next += s->len + !!(s->flags & F_FIN);
+    got_fin |= s->flags & F_FIN;
+}
+
+/* The kernel's reads end where urgent data begins. To the guest it is ordinary data (RFC 6093), and none of what follows is lost or
+ * late; whether all was there at once or came by and by, and whether the guest answers each segment or all of them. */
+TEST(T2_kernel_urgent_data_from_the_far_end)
+{
+    static const struct {
+        const char *bytes;
+        int flags;
+    } parts[] = {
+        {"before", 0      },
+        {"!",      MSG_OOB},
+        {"after",  0      },
+        {"twice?", MSG_OOB},
+        {"end",    0      }
+    };
+    for (unsigned round = 0; round < 16; round++) {
+        struct world *w = world(round & 1);
+        uint32_t seq, ack;
+        int lfd = listen_here(), far = connect_guest(w, lfd, &seq, &ack);
+        bool at_once = round & 2, ends = round & 4, lazy = round & 8;
+        got_next = ack;
+        got_bytes = got_fin = 0;
+        memset(urgent_got, 0, sizeof urgent_got);
+        w->hook = take_text;
+        for (unsigned i = 0; i < 60; i++) {
+            for (; i < 5; i++) {
+                CHECK(send(far, parts[i].bytes, strlen(parts[i].bytes), parts[i].flags) > 0);
+                if (!at_once)
+                    break;
+            }
+            if (i == 5 && ends)
+                shutdown(far, SHUT_WR);
+            w_run(w);
+            w->now += 1000000;
+            if (!lazy || i % 8 == 7)
+                w_in(w, &(struct seg){.seq = seq, .ack = got_next, .flags = F_ACK, .wnd = 8000});
+        }
+        CHECK_STR(urgent_got, "before!aftertwice?end");
+        CHECK_EQ(got_fin, ends);
+        uint64_t out = tcp_counter(w->t, TCP_SEGMENTS_OUT);
+        CHECK(out < 20); /* and no turn leads to another for nothing */
+        close(far);
+        close(lfd);
+        world_end(w);
+    }
+}
