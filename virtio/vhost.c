@@ -113,7 +113,7 @@ static bool wanted(const struct vhost_queue *q)
     const struct vhost *vh = q->vh;
     const struct virtq *ring = ring_of((struct vhost_queue *)q);
     return virtio_is_live(vh->v) && ring->enabled && !ring->broken && vh->n_regions && vh->link &&
-           !vh->held && q->index / 2 < vh->active;
+           !vh->held && q->index / 2 < (q->index % 2 ? vh->sending : vh->active);
 }
 
 static void start(struct vhost_queue *q)
@@ -242,6 +242,8 @@ void vhost_set_pairs(struct vhost *vh, unsigned pairs)
     unsigned was = vh->active;
     if (pairs < was)
         vh->active = pairs;
+    if (vh->sending < vh->active || !virtio_is_live(vh->v))
+        vh->sending = vh->active;
     vhost_update(vh);
     while (was > pairs)
         (void)!vh->o.attach(vh->o.tap_ctx, --was, false);
@@ -336,7 +338,7 @@ struct vhost *vhost_new(const struct vhost_options *o, char *err, size_t err_siz
     vh->o = *o;
     if (!o->ops)
         vh->o.ops = &host_ops;
-    vh->active = 1;
+    vh->active = vh->sending = 1;
     vh->link = true;
     vh->features = VHOST_CARES;
     for (unsigned pair = 0; pair < VHOST_PAIRS_MAX; pair++) {

@@ -11,7 +11,8 @@
  *   memory       what the card's bus-master space shows as RAM, told by a listener there: nothing while bus mastering is off
  *   dirty pages  the kernel logs by guest address while anybody logs any RAM; log_sync() brings it to the RAM blocks
  *
- * A queue runs while the driver is (DRIVER_OK), the queue is enabled and not broken, its rings are in RAM, its pair is in use,
+ * A queue runs while the driver is (DRIVER_OK), the queue is enabled and not broken, its rings are in RAM, its pair is in use
+ * (or was, since the driver started: what is there to be sent is sent all the same, as a tap's queue can when it is detached),
  * the link is up and the guest is not held. Whatever changes, vhost_update() starts and stops what has to be; a queue that stops
  * gives its indices back into struct virtq, from where it starts again. A change of the map stops all, replaces the table, and
  * starts what can still be.
