@@ -64,9 +64,10 @@ $B/unit/%: $B/tests/unit/%.o $B/libvmlet.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^
 
 # Programs of the tests' own that run in guests.
-TOOLS = build/tools/netpeer build/tools/fsops
+TOOLS = build/tools/netpeer build/tools/netfoe build/tools/fsops
 build/tools/netpeer: tests/bench/netpeer.c
 build/tools/fsops: tests/linux/fsops.c
+build/tools/netfoe: tests/linux/netfoe.c
 $(TOOLS):
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -static -o $@ $<
@@ -86,7 +87,7 @@ soak: all $(TOOLS) ## all tests, with fifty times the work where they count
 lint: ## layers, format, static checks
 	@tests/lint/run
 
-bench: all build/tools/netpeer ## measure; tests/bench/README.md says what and how
+bench: all $(TOOLS) ## measure; tests/bench/README.md says what and how
 	@tests/bench/run
 
 run: all ## boot a Debian kernel with a short check
