@@ -361,7 +361,7 @@ static bool turn_data(struct tcp_conn *c)
         sent_up_to(c, c->snd_nxt + 1);
     }
     if (drained)
-        c->flags &= ~(uint32_t)READABLE;
+        c->flags &= ~(uint32_t)(READABLE | URGENT);
     else if (some)
         conn_work(c);
     return true;

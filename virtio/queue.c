@@ -421,7 +421,12 @@ bool virtq_publish(struct virtq *q)
 
 unsigned virtq_show(struct virtq *q)
 {
-    return show(q) ? wanted(q) : 0;
+    if (!show(q))
+        return 0;
+    unsigned n = wanted(q);
+    q->signalled = (uint16_t)(q->used_idx -
+                              n); /* the rest is decided: the window never grows round the ring's numbers */
+    return n;
 }
 
 bool virtq_signal(struct virtq *q)

@@ -139,6 +139,7 @@ static void serve(const char *addr, int port)
         int fd = accept(lfd, NULL, NULL);
         char role;
         if (fd >= 0 && !fork()) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL); /* also those that wait for ever */
             setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
             setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on);
             if (read(fd, &role, 1) == 1)
