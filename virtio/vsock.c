@@ -227,8 +227,10 @@ static void refuse(struct vsock *vs, const struct vsock_header *in)
 
 static void request(struct vsock *vs, const struct vsock_header *h)
 {
-    int fd = vs->n_conns < VSOCK_CONNS ? vsock_connect(vs, h->dst_port) : -1;
-    struct vsock_conn *c = fd < 0 ? NULL : vsock_take(vs, fd, VSOCK_OPEN);
+    bool room = vs->n_conns < VSOCK_CONNS;
+    int fd = room ? vsock_connect(vs, h->dst_port) : -1;
+    bool busy = room && fd < 0 && errno == EAGAIN;
+    struct vsock_conn *c = fd < 0 && !busy ? NULL : vsock_take(vs, fd, busy ? VSOCK_CALLING : VSOCK_OPEN);
     if (!c) {
         refuse(vs, h);
         return;
@@ -237,6 +239,8 @@ static void request(struct vsock *vs, const struct vsock_header *h)
     c->guest_port = h->src_port;
     c->peer_alloc = h->buf_alloc;
     c->peer_fwd = h->fwd_cnt;
+    if (busy)
+        return;
     vsock_say(c, VSOCK_SAY_RESPONSE);
     vsock_arm(c);
 }
@@ -289,8 +293,8 @@ static void packet(struct vsock *vs, const struct vsock_header *h, struct iovec 
     if (h->op == VSOCK_OP_RST) {
         c->say = 0;
         vsock_release(c);
-    } else if (c->state == VSOCK_ASKING) {
-        if (h->op == VSOCK_OP_RESPONSE)
+    } else if (c->state == VSOCK_ASKING || c->state == VSOCK_CALLING) {
+        if (c->state == VSOCK_ASKING && h->op == VSOCK_OP_RESPONSE)
             vsock_opened(c);
         else
             vsock_reset_conn(c);

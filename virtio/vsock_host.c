@@ -16,11 +16,25 @@ enum {
     BACKLOG = 32,
     PORT_DIGITS = 11, /* "_4294967295" */
 };
-#define ACCEPT_AGAIN SECOND /* after a lack of descriptors */
+#define ACCEPT_AGAIN SECOND             /* after a lack of descriptors */
+#define CALL_AGAIN   UINT64_C(20000000) /* ns: what a guest can make of it is a few thousand calls a second */
 
 static uint64_t now(const struct vsock *vs)
 {
     return loop_now(vs->v.pci.dev.board->loop);
+}
+
+static void on_conn(void *arg, uint32_t events);
+
+/* c has this socket from here on; false: it is closed. */
+static bool watch(struct vsock_conn *c, int fd)
+{
+    if (!loop_fd_add(c->vs->v.pci.dev.board->loop, &c->watch, fd, 0, on_conn, c)) {
+        close(fd);
+        return false;
+    }
+    c->fd = fd;
+    return true;
 }
 
 /* --- patience */
@@ -41,6 +55,23 @@ void vsock_deadline(struct vsock_conn *c, uint64_t ns)
         device_timer_set(&c->vs->patience, c->deadline);
 }
 
+/* A connect that may wait does so while the listener's queue is full; ours must not, and calls again. */
+static void call_again(struct vsock_conn *c)
+{
+    struct vsock *vs = c->vs;
+    int fd = vsock_connect(vs, c->host_port);
+    if (fd < 0 && errno == EAGAIN && --c->calls) {
+        vsock_deadline(c, CALL_AGAIN);
+    } else if (fd < 0 || !watch(c, fd)) {
+        vsock_reset_conn(c);
+    } else {
+        c->state = VSOCK_OPEN;
+        c->deadline = LOOP_NEVER;
+        vsock_say(c, VSOCK_SAY_RESPONSE);
+        vsock_arm(c);
+    }
+}
+
 void vsock_impatient(struct device *dev)
 {
     struct vsock *vs = (struct vsock *)dev;
@@ -54,6 +85,8 @@ void vsock_impatient(struct device *dev)
         if (c->deadline <= t) {
             if (c->state == VSOCK_GREETING)
                 vsock_release(c);
+            else if (c->state == VSOCK_CALLING)
+                call_again(c);
             else
                 vsock_reset_conn(c);
         }
@@ -83,20 +116,20 @@ uint32_t vsock_credit(const struct vsock_conn *c)
     return under_way < c->peer_alloc ? c->peer_alloc - under_way : 0;
 }
 
-static void on_conn(void *arg, uint32_t events);
-
 struct vsock_conn *vsock_take(struct vsock *vs, int fd, enum vsock_state state)
 {
     struct vsock_conn *c = vs->conns;
     while (c < vs->conns + VSOCK_CONNS && c->state != VSOCK_FREE)
         c++;
-    if (c == vs->conns + VSOCK_CONNS ||
-        !loop_fd_add(vs->v.pci.dev.board->loop, &c->watch, fd, 0, on_conn, c)) {
-        close(fd);
+    if (c == vs->conns + VSOCK_CONNS) {
+        if (fd >= 0)
+            close(fd);
         return NULL;
     }
+    c->fd = -1;
+    if (fd >= 0 && !watch(c, fd))
+        return NULL;
     c->state = state;
-    c->fd = fd;
     c->deadline = LOOP_NEVER;
     c->guest_port = c->host_port = 0;
     c->peer_alloc = c->peer_fwd = c->sent = c->got = c->fwd = c->told = 0;
@@ -105,19 +138,23 @@ struct vsock_conn *vsock_take(struct vsock *vs, int fd, enum vsock_state state)
     c->closed = c->n_hello = 0;
     if (++vs->n_conns == VSOCK_CONNS)
         loop_fd_events(&vs->watch, 0);
+    if (state == VSOCK_CALLING) {
+        c->calls = VSOCK_PATIENCE / CALL_AGAIN;
+        vsock_deadline(c, CALL_AGAIN);
+    }
     vsock_arm(c);
     return c;
 }
 
 static void close_socket(struct vsock_conn *c)
 {
+    c->deadline = LOOP_NEVER;
     if (c->fd < 0)
         return;
     loop_fd_remove(&c->watch);
     close(c->fd);
     c->fd = -1;
     c->used = 0;
-    c->deadline = LOOP_NEVER;
 }
 
 void vsock_release(struct vsock_conn *c)

@@ -39,9 +39,10 @@ struct vsock_header {
 } __attribute__((packed));
 _Static_assert(sizeof(struct vsock_header) == 44, "5.10.6");
 
-enum vsock_state {
+enum vsock_state { /* from CALLING on it has ports */
     VSOCK_FREE,
     VSOCK_GREETING, /* a program of the host's has to say CONNECT */
+    VSOCK_CALLING,  /* the guest waits for a program of the host's whose queue is full */
     VSOCK_ASKING,   /* the guest has to answer */
     VSOCK_OPEN,
 };
@@ -63,6 +64,7 @@ struct vsock_conn {
     int fd; /* -1: closed already */
     struct loop_fd watch;
     uint64_t deadline; /* LOOP_NEVER: none */
+    unsigned calls;    /* that are left */
     uint32_t guest_port, host_port;
     uint32_t peer_alloc, peer_fwd, sent; /* to the guest: its credit, and bytes */
     uint32_t got, fwd, told;             /* from it: bytes, those passed on, those it was told of */
@@ -117,10 +119,10 @@ struct vsock_conn *vsock_find(struct vsock *vs, uint32_t host_port, uint32_t gue
 const char *vsock_listen(struct vsock *vs, char *error, size_t size); /* set-up; NULL or a sentence */
 void vsock_unlisten(struct vsock *vs);
 struct vsock_conn *vsock_take(struct vsock *vs, int fd,
-                              enum vsock_state state); /* NULL: there is none left */
+                              enum vsock_state state); /* NULL: there is none left; fd -1: CALLING */
 void vsock_release(struct vsock_conn *c);              /* closed and free */
 void vsock_reset_conn(struct vsock_conn *c);           /* closed, and free when the guest has heard of it */
-/* To the program that listens for this port: -1, or a socket. */
+/* To the program that listens for this port: a socket, or -1; errno is EAGAIN where it has as many waiting as it said. */
 int vsock_connect(struct vsock *vs, uint32_t port);
 void vsock_opened(struct vsock_conn *c); /* the guest said yes: so does the host's program hear */
 /* Takes all bytes: writes, and keeps what is not taken. false: they are more than fit, or the socket is dead. */

@@ -5,7 +5,7 @@
  *   host -> guest   connect to PATH, say "CONNECT PORT\n", read "OK NUMBER\n": from there on it is the stream. No OK: nobody
  *                   listens at that port, and the connection is closed.
  *   guest -> host   a connect to CID 2, port P, becomes a connection to PATH_P (a program listens there, or the guest gets a
- *                   reset).
+ *                   reset). A listener whose queue is full is called again, for VSOCK_PATIENCE, as a blocking connect would wait.
  *
  * The convention of Firecracker and cloud-hypervisor, so that their clients work.
  *

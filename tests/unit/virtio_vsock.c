@@ -59,6 +59,55 @@ TEST(vsock_nobody_listens)
     close(fd);
 }
 
+/* A listener whose queue is full, as a burst of connects makes it: the guest waits for it, as it would at home. */
+TEST(vsock_waits_for_a_busy_listener)
+{
+    struct packet p;
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    uint8_t got[8];
+    start();
+    int server = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    snprintf(a.sun_path, sizeof a.sun_path, "%s", listening);
+    CHECK(bind(server, (struct sockaddr *)&a, sizeof a) == 0 && listen(server, 0) == 0);
+    int before = unix_socket(listening, false);
+    say(REQUEST, 1000, 7);
+    say(REQUEST, 1001, 7);
+    CHECK(silence());
+    vd_now_ns += 1000000000;
+    CHECK(silence());
+    close(accept(server, NULL, NULL)); /* room for one */
+    vd_now_ns += 20000000;
+    CHECK(hear_op(RESPONSE, &p));
+    CHECK(p.src_port == 7 && p.buf_alloc == BUFFER);
+    uint32_t first = p.dst_port;
+    CHECK(silence());
+    int fd = accept4(server, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    say_data(first, 7, 8);
+    CHECK(read(fd, got, sizeof got) == 8);
+    vd_now_ns += 20000000;
+    CHECK(hear_op(RESPONSE, &p));
+    CHECK_EQ(p.dst_port, 2001 - first);
+    /* a guest that has waited long enough, and one that goes before */
+    say(REQUEST, 1002, 7);
+    say(REQUEST, 1003, 7);
+    say(REQUEST, 1004, 7);
+    say(RST, 1003, 7);
+    say_data(1004, 7, 5); /* nothing is open yet */
+    CHECK(hear_op(RST, &p));
+    CHECK_EQ(p.dst_port, 1004);
+    unsigned calls = 0;
+    for (; calls < 1000 && !hear(&p); calls++)
+        vd_now_ns += 20000000;
+    CHECK_EQ(calls, VSOCK_PATIENCE / 20000000);
+    CHECK_EQ(p.op, RST);
+    CHECK_EQ(p.dst_port, 1002);
+    CHECK(silence());
+    close(fd);
+    close(before);
+    close(server);
+    unlink(listening);
+}
+
 /* The host's program does not read: the guest may send its credit and not a byte more. */
 TEST(vsock_credit_of_the_guest)
 {
