@@ -1,11 +1,8 @@
 # SPDX-License-Identifier: MIT
-# files: README.md:/README.md
 # The README's lines for a workflow, taken from there as they stand, and what they say when the kernel passes, warns, panics, hangs.
 
 workflow() { # TESTS [SED]: what ./run-tests does; how the step is changed
-    readme=$TESTS/../README.md
-    [ -e "$readme" ] || readme=$TESTS/../../README.md
-    sed -n '/^### In CI/,/^### Many boots/s/^        //p' "$readme" >step
+    sed -n '/^### In CI/,/^### Many boots/s/^        //p' "$(readme)" >step
     expect "$(wc -l <step)" = 3
     [ -z "${2-}" ] || sed -i "$2" step
     mkdir -p arch/x86/boot

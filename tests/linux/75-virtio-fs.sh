@@ -257,19 +257,22 @@ test_host_root_gives_a_shell() { # 120 s
 
 # With an initrd of one's own the tags are there, and nothing else.
 test_share_with_an_initrd_of_ones_own() { # 120 s
-    mkdir s
-    echo from the host >s/file
+    mkdir src
+    echo from the host >src/file
     for m in fuse virtiofs virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci; do
         cp "$(find "$CLOUD_MODULES/kernel" -name $m.ko)" . 2>/dev/null || : # built in
     done
     mkdir -p root/m
     cp ./*.ko root/m 2>/dev/null || :
     make_initrd 'for m in virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci fuse virtiofs; do [ ! -e /m/$m.ko ] || insmod /m/$m.ko; done
-mkdir /s; mount -t virtiofs mine /s && cat /s/file; echo from the guest >/s/answer; umount /s; poweroff -f'
-    run vmlet run -k "$CLOUD" -i "$initrd" --share s,tag=mine
+mkdir -p /mnt; mount -t virtiofs work /mnt && cat /mnt/file; echo from the guest >/mnt/answer; umount /mnt; poweroff -f'
+    cp "$initrd" initrd.img
+    ln -s "$CLOUD" bzImage
+    line=$(readme_line 'vmlet run -k bzImage -i initrd.img --share')
+    run sh -c "$line"
     expect_status 0
     expect_match out 'from the host'
-    expect "$(cat s/answer)" = 'from the guest'
+    expect "$(cat src/answer)" = 'from the guest'
 }
 
 # A program of the host's that looks at every file's times, sizes and inode numbers.

@@ -120,12 +120,15 @@ EOF
     expect_no_match v.log 'vhost|queue'
 }
 
-# Traced, each doorbell and each interrupt is seen, and the frames move all the same.
+# Traced, each doorbell and each interrupt is seen, and the frames move all the same. The card is what the README says; a tap
+# that vmlet makes has its address by itself.
 test_vhost_traced() { # 120 s
     have_vhost
     serve 8076
-    guest v -k "$CLOUD" --trace virtio-net -n mode=tap,vhost=1,tapif=tap76,host_ip=10.76.0.1/24 -- sh -c "
-        $up; $get"
+    line=$(readme_line '-n mode=tap,vhost=1')
+    # shellcheck disable=SC2086 # words
+    guest v -k "$CLOUD" --trace virtio-net $line -- sh -c "
+        $(echo "$up; $get" | sed 's/10\.76\.0\./192.168.33./g')"
     wait $guest_pid || fail "the guest ended with $?"
     ran='vmlet run' status=0
     cp v.out out

@@ -64,6 +64,20 @@ expect() { # A OP B
 }
 now_ms() { awk '{ printf "%d\n", $1 * 1000 }' /proc/uptime; }
 
+# README.md, which 45-readme brings along.
+readme() {
+    for readme_f in "${TESTS%/*}/README.md" "${TESTS%/*/*}/README.md" /t/README.md; do
+        [ ! -e "$readme_f" ] || { echo "$readme_f"; return; }
+    done
+    fail "no README.md here"
+}
+# The one command of README.md that begins so, without what is said beside it.
+readme_line() { # BEGINNING
+    sed -n 's/^    //p' "$(readme)" | grep -F -- "$1" | sed 's/   .*//' >readme.line
+    [ "$(wc -l <readme.line)" = 1 ] || fail "README.md has not one line with '$1': $(cat readme.line)"
+    cat readme.line
+}
+
 # --add words for dynamic programs with their libraries, in $adds.
 add_programs() { # PROGRAM...
     adds=
