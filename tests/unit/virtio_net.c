@@ -67,6 +67,46 @@ TEST(vnet_segmentation_travels_with_the_frame)
     CHECK_EQ(host.meta.flags, PORT_NEEDS_CSUM);
 }
 
+/* UDP's segmentation has no flag of the port's for each version of IP: with one
+ * of the two the driver gets single datagrams. */
+TEST(vnet_udp_segmentation_both_ways)
+{
+    enum {
+        GUEST_USO4 = 54,
+        GUEST_USO6,
+        HOST_USO,
+        UDP_L4 = 5
+    };
+    struct port *port = virtio_net_port(card(NULL));
+    uint32_t id, len;
+    CHECK_EQ(vd_features() >> GUEST_USO4 & 7, 7);
+    port_accept(&host.port, PORT_ACCEPT_ALL);
+    vdev_start(F_VERSION_1 | F_BIT(NF_CSUM) | F_BIT(HOST_USO) | F_BIT(NF_GUEST_CSUM) | F_BIT(GUEST_USO4));
+    CHECK_EQ(port->accepts, PORT_ACCEPT_CSUM);
+    vdev_start(F_VERSION_1 | F_BIT(NF_CSUM) | F_BIT(HOST_USO) | F_BIT(NF_GUEST_CSUM) | F_BIT(GUEST_USO4) |
+               F_BIT(GUEST_USO6) | F_BIT(NF_MRG) | F_BIT(NF_CTRL) | F_BIT(NF_CTRL_OFFLOADS));
+    CHECK_EQ(port->accepts, PORT_ACCEPT_CSUM | PORT_ACCEPT_USO);
+    static const uint8_t header[HEADER] = {1, UDP_L4, 42, 0, 0xe8, 3, 34, 0, 6, 0};
+    for (unsigned i = 0; i < HEADER; i++)
+        g_write(VQ_BUFFERS + i, header[i], 1);
+    g_fill(VQ_BUFFERS + HEADER, 7, 4000);
+    vq_add(TX, &(struct vq_buf){VQ_BUFFERS, HEADER + 4000, 0}, 1, 0);
+    vq_kick(TX);
+    CHECK(host.n == 1 && host.len == 4000);
+    CHECK(host.meta.gso_type == UDP_L4 && host.meta.gso_size == 1000 && host.meta.hdr_len == 42);
+    struct port_meta meta = {
+        .flags = PORT_NEEDS_CSUM, .gso_type = UDP_L4, .gso_size = 1000, .csum_start = 34, .csum_offset = 6};
+    rx_buffers(0, 4, 1500);
+    CHECK_EQ(to_guest(2, 4000, 1, &meta), PORT_SENT);
+    CHECK(vq_used(RX, &id, &len));
+    CHECK_EQ(g_read(RX_AT(0) + 1, 1), UDP_L4);
+    CHECK_EQ(g_read(RX_AT(0) + 4, 2), 1000);
+    CHECK_EQ(g_read(RX_AT(0) + 10, 2), 3); /* buffers */
+    uint64_t want = F_BIT(NF_GUEST_CSUM) | F_BIT(GUEST_USO4);
+    CHECK_EQ(control(5, 0, &want, 8), 0);
+    CHECK_EQ(port->accepts, PORT_ACCEPT_CSUM);
+}
+
 TEST(vnet_receives_into_one_buffer)
 {
     uint32_t id, len;

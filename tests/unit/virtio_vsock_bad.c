@@ -325,3 +325,69 @@ TEST(vsock_fuzz)
     CHECK(read(fd, rx_data, 200) == 100);
     close(fd);
 }
+
+/* What the guest says of its own credit: backwards, ahead of all that was sent, without end. It gets what the numbers allow and in
+ * order; nobody else gains or loses by it. */
+TEST(V7_vsock_credit_that_lies)
+{
+    static uint8_t data[100000];
+    struct packet p;
+    uint32_t heard = 0;
+    start();
+    int fd = from_guest(1000);
+    for (unsigned i = 0; i < sizeof data; i++)
+        data[i] = (uint8_t)(i * 7 >> 3);
+    CHECK(write(fd, data, sizeof data) == sizeof data);
+#define TAKE()                                                                                               \
+    while (hear(&p)) {                                                                                       \
+        CHECK_EQ(p.op, RW);                                                                                  \
+        CHECK(!memcmp(rx_data, data + heard, p.len));                                                        \
+        heard += p.len;                                                                                      \
+    }
+    TAKE();
+    CHECK_EQ(heard, BUFFER);
+    fwd = 1000;
+    say(CREDIT, 1000, 7);
+    TAKE();
+    CHECK_EQ(heard, BUFFER + 1000);
+    fwd = 0; /* and it has taken them back */
+    say(CREDIT, 1000, 7);
+    CHECK(silence());
+    fwd = heard + 5; /* more than there was */
+    say(CREDIT, 1000, 7);
+    CHECK(silence());
+    struct packet lie = packet(CREDIT, 1000, 7);
+    lie.buf_alloc = 0;
+    lie.fwd_cnt = 0x80000000;
+    say_packet(&lie, NULL, 0);
+    CHECK(silence());
+    CHECK_EQ(loop_step(m->board.loop), 0);
+    lie.buf_alloc = UINT32_MAX;
+    lie.fwd_cnt = 0;
+    say_packet(&lie, NULL, 0);
+    TAKE();
+#undef TAKE
+    CHECK_EQ(heard, sizeof data);
+    say_data(1000, 7, 3); /* the other way nothing has changed */
+    CHECK(read(fd, data, sizeof data) == 3);
+    close(fd);
+}
+
+/* As many ports as there are: nobody listens, and nothing stays of it. */
+TEST(V18_vsock_thousands_of_ports)
+{
+    struct packet p;
+    start();
+    int first = dup(0);
+    close(first);
+    for (unsigned i = 0; i < test_scale(3000); i++) {
+        say(REQUEST, 1000 + i, 20 + i * 7919);
+        CHECK(hear_op(RST, &p));
+        CHECK(p.src_port == 20 + i * 7919 && p.dst_port == 1000 + i);
+    }
+    int last = dup(0);
+    CHECK_EQ(last, first);
+    close(last);
+    int fd = from_guest(9);
+    close(fd);
+}
