@@ -3,7 +3,9 @@
  * virtio-net: a card whose port (net/port.h) is its cable.
  *
  *   guest -> port   A frame is sent from the guest's own memory, with what it still needs (checksum, segments) in
- *                   port_meta. A peer that is BUSY leaves it in the queue; ready() goes on there.
+ *                   port_meta. A peer that is BUSY leaves it in the queue; ready() goes on there. A few small frames that were sent are
+ *                   shown at once, and interrupted for after VIRTIO_NET_QUIET, if the driver has not seen them by then: mostly it has,
+ *                   as it took an answer.
  *   port -> guest   What the driver's features allow comes as it is (port_accept()), the rest is finished by the port. A frame
  *                   takes one buffer, or with MRG_RXBUF as many as it needs; without enough of them the peer is told BUSY and
  *                   asked again when the driver has added some. Interrupts wait for the end of the loop's pass.

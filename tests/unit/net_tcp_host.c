@@ -275,7 +275,8 @@ static void take_text(struct world *w, const struct seg *s, const uint8_t *data)
     if (s->seq != got_next) /* sent again */
         return;
     CHECK(s->len <= sizeof urgent_got - 1 - got_bytes);
-    memcpy(urgent_got + got_bytes, data, s->len);
+    if (s->len)
+        memcpy(urgent_got + got_bytes, data, s->len);
     got_bytes += s->len;
     got_next += s->len + !!(s->flags & F_FIN);
     got_fin |= s->flags & F_FIN;
