@@ -44,6 +44,16 @@ static void late_dma(struct fault *f)
                                              .text = ok ? NULL : "late, and refused by now"});
 }
 
+/* Pulled out meanwhile: then nothing comes of it any more. */
+static bool is_gone(const struct fault *f)
+{
+    const struct faults *all = f->all;
+    for (size_t i = 0; i < all->n_patients; i++)
+        if (all->patients[i].dev == f->dev)
+            return all->patients[i].gone;
+    return false;
+}
+
 static void on_late(void *arg)
 {
     struct fault *f = arg;
@@ -54,7 +64,9 @@ static void on_late(void *arg)
     device_enter(f->dev);
     if (f->pending) {
         f->pending = false;
-        if (f->event == FAULT_IRQ)
+        if (is_gone(f))
+            free(f->late), f->late = NULL;
+        else if (f->event == FAULT_IRQ)
             pci_raise_anyway(f->pci, f->late_vec);
         else
             late_dma(f);
@@ -264,9 +276,11 @@ struct faults *faults_new(const struct fault_config *c, char *err, size_t errlen
         loop_timer_init(loop, &f->timer, on_late, f);
         loop_task_init(loop, &f->task, on_link, f);
     }
-    for (size_t i = 0; !error && i < all->n; i++)
+    for (size_t i = 0; !error && i < all->n; i++) {
+        device_plain(all->list[i].dev); /* what goes past the registers is neither counted nor lost */
         if (!device_watch(all->list[i].dev, &patient_of(all, &all->list[i])->watcher, WATCH_ALL))
             error = "--fault: out of memory"; /* and what is watched by now keeps the rest */
+    }
     if (!error)
         return all;
     snprintf(err, errlen, "%s", error);

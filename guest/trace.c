@@ -128,24 +128,13 @@ static const struct {
     {"all", WATCH_ALL,          true,  true },
 };
 
-/* Every word is to be seen: no shortcut past the registers. */
-static void make_plain(struct region *r, const struct device *dev)
-{
-    if (r->dev == dev && r->kind == REGION_IO)
-        region_plain(r, true);
-    for (uint32_t i = 0; i < r->n_children; i++)
-        make_plain(r->children[i], dev);
-}
-
 /* The first round only looks whether the words are known: what is attached stays so. */
 static bool watch(struct trace *t, struct device *dev, uint32_t kinds, bool attach)
 {
     if (!attach)
         return true;
-    if (kinds & (1u << WATCH_REG)) {
-        make_plain(t->board->mem_root, dev);
-        make_plain(t->board->io_root, dev);
-    }
+    if (kinds & (1u << WATCH_REG))
+        device_plain(dev); /* every word is to be seen */
     return device_watch(dev, &t->watcher, kinds);
 }
 

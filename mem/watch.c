@@ -163,6 +163,20 @@ bool device_watch(struct device *dev, struct watcher *w, uint32_t kinds)
     return true;
 }
 
+static void make_plain(struct region *r, const struct device *dev)
+{
+    if (r->dev == dev && r->kind == REGION_IO)
+        region_plain(r, true);
+    for (uint32_t i = 0; i < r->n_children; i++)
+        make_plain(r->children[i], dev);
+}
+
+void device_plain(struct device *dev)
+{
+    make_plain(dev->board->mem_root, dev);
+    make_plain(dev->board->io_root, dev);
+}
+
 /* --- drops and misuse */
 
 void device_drop(struct device *dev, unsigned reason)

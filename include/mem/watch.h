@@ -126,6 +126,10 @@ struct watch { /* of one device */
  * The first one to come is the first to be told. false: no memory, or too many. */
 bool device_watch(struct device *dev, struct watcher *w, uint32_t kinds) __attribute__((warn_unused_result));
 
+/* No way past its registers any more: its ioeventfds and coalescing are taken away, for good. For watchers that must not miss an
+ * access. Set-up, no lock held. */
+void device_plain(struct device *dev);
+
 /* --- for hook points: only where dev->watch is not NULL, with the lock held */
 void watch_tell(struct device *dev, const struct watch_event *e);
 enum watch_verdict watch_ask(struct device *dev, struct watch_event *e);

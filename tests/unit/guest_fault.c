@@ -4,7 +4,7 @@
 #include "guest/fault.h"
 #include "see_board.h"
 
-extern const struct device_class rng_class;
+extern const struct device_class rng_class, pci_testdev_class;
 
 static struct faults *faults;
 static char links[256];
@@ -203,6 +203,27 @@ TEST(fault_irq_delay)
     end();
 }
 
+/* What was late when the device was pulled out does not come any more. */
+TEST(fault_late_things_of_a_device_that_is_gone)
+{
+    see_board("edu0");
+    CHECK(add("edu0:irq:delay@1", "edu0:read:ones@1"));
+    msi_on(33);
+    wr(0x60, 1, 4);
+    CHECK_EQ(rd(0, 4), 0xffffffff);
+    pass(FAULT_LATE);
+    CHECK_EQ(m->fake.sent, 0);
+    end();
+    see_board("edu0");
+    CHECK(add("edu0:dma.w:delay@1", "edu0:read:ones@1"));
+    fill();
+    out_to(0x2000);
+    CHECK_EQ(rd(0, 4), 0xffffffff);
+    pass(FAULT_LATE);
+    CHECK(strncmp(ram(0x2000), "abcd", 4) != 0);
+    end();
+}
+
 TEST(fault_dma_drop_and_fail)
 {
     begin("edu0:dma.w:drop@1");
@@ -394,6 +415,25 @@ TEST(fault_count)
 }
 
 /* Hostile strings: one line, and nothing is watched. */
+/* A kick that an ioeventfd would take is an access like others: counted, and lost when its turn comes. */
+TEST(fault_sees_what_ioeventfds_would_take)
+{
+    see_board("edu0");
+    struct pci_device *testdev =
+        (struct pci_device *)device_new(&m->board, &pci_testdev_class, "t", NULL, m->err, sizeof m->err);
+    CHECK(testdev && placed());
+    cf8_write(testdev->devfn, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+    uint64_t at = cf8(0, testdev->devfn, 0x10, 4) & ~15u;
+    CHECK(add("t:write.HIT:drop@2", NULL));
+    uint32_t count = 0;
+    space_write(&m->memory, at, 1, (uint8_t[]){1}); /* the test with an ioeventfd for any value */
+    for (unsigned i = 0; i < 3; i++)
+        space_write(&m->memory, at + 2049, 1, (uint8_t[]){0xce});
+    space_read(&m->memory, at + 12, 4, &count);
+    CHECK_EQ(count, 2);
+    end();
+}
+
 /* Devices of every bus that has functions of PCI behind it, not of one alone. */
 TEST(fault_of_a_virtio_device)
 {
