@@ -65,8 +65,8 @@ static void edu_dma_done(struct device *dev)
         pci_dma(&e->pci, from_edu, gpa & e->dma_mask, e->buffer + at, e->cnt);
     } else {
         device_drop(dev, EDU_DROP_RANGE);
-        guest_bug("%s: dma refused: 0x%llx + %llu: not in the buffer (0x40000-0x40fff)", dev->id,
-                  at + EDU_BUFFER + 0ull, e->cnt + 0ull);
+        guest_bug("%s: dma refused: not in the buffer (0x40000-0x40fff): %llu bytes at 0x%llx", dev->id,
+                  e->cnt + 0ull, at + EDU_BUFFER + 0ull);
     }
     if (e->cmd & EDU_CMD_IRQ)
         pci_causes_raise(dev, 0, EDU_IRQ_DMA);

@@ -2,6 +2,7 @@
 /* Slots and first addresses: see include/pci/bus.h. */
 #include "pci/bus.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 
 #include "pci/device.h"
@@ -71,7 +72,7 @@ static bool parse_addr(const char *s, unsigned *devfn)
 {
     char *end;
     unsigned long slot = strtoul(s, &end, 16), function = 0;
-    if (end == s || *s == '-' || *s == '+' || slot >= PCI_SLOTS)
+    if (end == s || !isxdigit((unsigned char)*s) || slot >= PCI_SLOTS)
         return false;
     if (*end == '.') {
         if (end[1] < '0' || end[1] > '7')

@@ -49,8 +49,11 @@ void pci_causes_ack(struct device *dev, unsigned index, uint64_t causes)
 
 bool pci_dma(struct pci_device *pci, bool to_ram, uint64_t gpa, void *buf, size_t len)
 {
+    uint64_t refused = pci->dma.refused_ram + pci->dma.refused_off;
     if (to_ram ? dma_write(&pci->dma, gpa, buf, len) : dma_read(&pci->dma, gpa, buf, len))
         return true;
+    if (refused == pci->dma.refused_ram + pci->dma.refused_off)
+        return false; /* by a fault of --fault's: no guest did that */
     guest_bug("%s: dma refused: %s: %zu bytes %s 0x%llx", pci->dev.id,
               pci_is_master(pci) ? "not in RAM" : "bus master off (COMMAND bit 2)", len,
               to_ram ? "to" : "from", (unsigned long long)gpa);

@@ -240,9 +240,11 @@ TEST(fault_dma_drop_and_fail)
     CHECK(!memcmp(ram(0x2000), "\xff\xff\xff\xff\xff\xff\xff\xff", 8));
     end();
     begin("edu0:dma:fail@2");
+    uint64_t bugs = log_guest_bugs();
     fill();
     out_to(0x2000);
     CHECK(!*ram(0x2000));
+    CHECK_EQ(log_guest_bugs(), bugs); /* no guest did that */
     out_to(0x2000);
     CHECK_STR(ram(0x2000), "abcdefghijklmnop");
     end();

@@ -229,8 +229,9 @@ TEST(pci_slots_are_dealt_and_given)
     CHECK_EQ(cf8(0, 0xff, PCI_INTERRUPT_LINE, 1), pci_intx_gsi(31, 2));
     CHECK(!toy_new("addr=1.0"));
     CHECK(strstr(m->err, "taken by toy0"));
-    static const char *const bad[] = {"addr=20", "addr=1.8",   "addr=",   "addr=x",
-                                      "addr=-1", "addr=1.0.0", "addr=1.", "addr=100000000000000000001"};
+    static const char *const bad[] = {"addr=20",    "addr= 5", "addr=1.8",
+                                      "addr=",      "addr=x",  "addr=-1",
+                                      "addr=1.0.0", "addr=1.", "addr=100000000000000000001"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         CHECK(!toy_new(bad[i]));
         CHECK(strstr(m->err, "addr"));
