@@ -223,16 +223,6 @@ static int arguments(struct fuse_call *c, const struct op *op)
     return c->req.left && !(op->flags & REST) ? -EINVAL : 0;
 }
 
-/* A node kept by handle is stale once it has no name any more, but its open file is not: tmpfile(), then fstat(). */
-static struct fuse_open *open_of(struct fuse_call *c)
-{
-    if (c->h.opcode == FUSE_GETATTR && c->in.getattr.getattr_flags & FUSE_GETATTR_FH)
-        return fuse_open_hold(c->s, c->in.getattr.fh, FUSE_KIND_FILE);
-    if (c->h.opcode == FUSE_SETATTR && c->in.setattr.valid & FATTR_FH)
-        return fuse_open_hold(c->s, c->in.setattr.fh, FUSE_KIND_FILE);
-    return NULL;
-}
-
 static int with_node(struct fuse_call *c, const struct op *op)
 {
     struct fuse_server *s = c->s;
@@ -249,7 +239,8 @@ static int with_node(struct fuse_call *c, const struct op *op)
         rc = -EROFS;
     else
         rc = c->fd = fuse_node_fd(s, c->node);
-    if (rc == -ESTALE && (open = open_of(c)))
+    /* A handle is stale once its file has no name any more, but one that is open is there still: tmpfile(), fstat(). */
+    if (rc == -ESTALE && !c->at_once && (open = fuse_open_hold_of(s, c->h.nodeid)))
         rc = c->fd = open->fd;
     if (rc >= 0) {
         rc = op->fn(c);

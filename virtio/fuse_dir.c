@@ -25,7 +25,7 @@ int fuse_op_opendir(struct fuse_call *c)
     int fd = fuse_reopen(c->s, c->fd, O_RDONLY | O_DIRECTORY | (c->s->ro && c->s->root ? O_NOATIME : 0));
     if (fd < 0)
         return fd;
-    int rc = fuse_open_add(c->s, fd, FUSE_KIND_DIR, false, &out.fh);
+    int rc = fuse_open_add(c->s, fd, FUSE_KIND_DIR, false, c->h.nodeid, &out.fh);
     return rc < 0 ? rc : fuse_reply(c, &out, sizeof out);
 }
 

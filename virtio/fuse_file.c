@@ -35,7 +35,7 @@ static bool writes(uint32_t flags)
 }
 
 /* Takes fd. What the guest may keep of the file, and its handle. */
-static int opened(struct fuse_call *c, struct fuse_node *node, int fd, uint32_t flags,
+static int opened(struct fuse_call *c, struct fuse_node *node, uint64_t id, int fd, uint32_t flags,
                   struct fuse_open_out *out)
 {
     struct fuse_server *s = c->s;
@@ -48,11 +48,11 @@ static int opened(struct fuse_call *c, struct fuse_node *node, int fd, uint32_t 
     bool writable = (flags & O_ACCMODE) != O_RDONLY;
     if (!writable)
         out->open_flags |= FOPEN_NOFLUSH; /* nothing that close() could report */
-    return fuse_open_add(s, fd, FUSE_KIND_FILE, writable, &out->fh);
+    return fuse_open_add(s, fd, FUSE_KIND_FILE, writable, id, &out->fh);
 }
 
-static int open_node(struct fuse_call *c, struct fuse_node *node, int path_fd, uint32_t flags, uint32_t how,
-                     struct fuse_open_out *out)
+static int open_node(struct fuse_call *c, struct fuse_node *node, uint64_t id, int path_fd, uint32_t flags,
+                     uint32_t how, struct fuse_open_out *out)
 {
     if (node->type != S_IFREG)
         return node->type == S_IFDIR ? -EISDIR : node->type == S_IFLNK ? -ELOOP : -ENXIO;
@@ -73,13 +73,13 @@ static int open_node(struct fuse_call *c, struct fuse_node *node, int path_fd, u
         close(fd);
         return rc;
     }
-    return opened(c, node, fd, flags, out);
+    return opened(c, node, id, fd, flags, out);
 }
 
 int fuse_op_open(struct fuse_call *c)
 {
     struct fuse_open_out out;
-    int rc = open_node(c, c->node, c->fd, c->in.open.flags, c->in.open.open_flags, &out);
+    int rc = open_node(c, c->node, c->h.nodeid, c->fd, c->in.open.flags, c->in.open.open_flags, &out);
     return rc < 0 ? rc : fuse_reply(c, &out, sizeof out);
 }
 
@@ -90,7 +90,7 @@ static int created(struct fuse_call *c, int fd, struct fuse_entry_out *entry, st
         close(fd);
         return rc;
     }
-    rc = opened(c, NULL, fd, c->in.create.flags, out);
+    rc = opened(c, NULL, entry->nodeid, fd, c->in.create.flags, out);
     if (rc < 0)
         fuse_node_forget(c->s, entry->nodeid, 1);
     return rc;
@@ -106,7 +106,7 @@ static int create_old(struct fuse_call *c, struct fuse_entry_out *entry, struct 
     int fd = node ? fuse_node_fd(c->s, node) : -ESTALE;
     rc = fd;
     if (fd >= 0) {
-        rc = open_node(c, node, fd, c->in.create.flags, c->in.create.open_flags, out);
+        rc = open_node(c, node, entry->nodeid, fd, c->in.create.flags, c->in.create.open_flags, out);
         fuse_node_fd_done(node, fd);
     }
     if (node)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "kvm/host/log.h"
+#include "virtio/fuse_handle.h"
 
 enum {
     MINOR_LEAST = 31, /* Linux 5.4, the first with virtio-fs */
@@ -111,6 +112,8 @@ static bool start(struct fuse_server *s, const struct fuse_config *config, char 
     if (rc < 0)
         return fail(err, errlen, s->path, "open", -rc);
     close(rc);
+    free(fuse_handle_make(s, fd, s->top->key.mnt,
+                          S_IFDIR)); /* a link that comes first has no way to its mount */
     return true;
 }
 

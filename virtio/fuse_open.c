@@ -60,7 +60,8 @@ static bool grow(struct fuse_server *s)
     return true;
 }
 
-int fuse_open_add(struct fuse_server *s, int fd, enum fuse_kind kind, bool writable, uint64_t *fh)
+int fuse_open_add(struct fuse_server *s, int fd, enum fuse_kind kind, bool writable, uint64_t node,
+                  uint64_t *fh)
 {
     bool room = fuse_fds_take(FUSE_FDS_OPENS), added = false;
     lock_take(&s->opens_lock);
@@ -75,6 +76,7 @@ int fuse_open_add(struct fuse_server *s, int fd, enum fuse_kind kind, bool writa
         open->used = true;
         open->released = false;
         atomic_store_explicit(&open->waits, false, memory_order_relaxed);
+        open->node = node;
         open->pos = 0;
         *fh = (uint64_t)open->gen << 32 | slot;
         added = true;
@@ -96,6 +98,21 @@ struct fuse_open *fuse_open_hold(struct fuse_server *s, uint64_t fh, enum fuse_k
         open->refs++;
     lock_drop(&s->opens_lock);
     return open;
+}
+
+struct fuse_open *fuse_open_hold_of(struct fuse_server *s, uint64_t node)
+{
+    struct fuse_open *found = NULL;
+    lock_take(&s->opens_lock);
+    for (uint32_t slot = 0; slot < s->n_opens_slots && !found; slot++) {
+        struct fuse_open *open = &s->opens[slot / CHUNK][slot % CHUNK];
+        if (open->used && !open->released && open->node == node)
+            found = open;
+    }
+    if (found)
+        found->refs++;
+    lock_drop(&s->opens_lock);
+    return found;
 }
 
 /* A kernel asks for one listing at a time by one handle; who does not is told so rather than made to wait. */

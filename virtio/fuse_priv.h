@@ -56,7 +56,8 @@ enum fuse_kind {
 struct fuse_open {
     int fd;
     uint32_t refs, slot, gen, next;
-    uint64_t pos; /* folders: where the descriptor is */
+    uint64_t node; /* of which it is */
+    uint64_t pos;  /* folders: where the descriptor is */
     enum fuse_kind kind;
     bool used, released, writable, listed; /* listed: a thread is moving a folder's descriptor */
     atomic_bool waits;                     /* its file system cannot read without */
@@ -183,8 +184,11 @@ void fuse_attr(const struct fuse_node *node, const struct statx *sx, struct fuse
 int fuse_statx(int fd, const char *name, struct statx *sx); /* name: "" for fd itself */
 
 /* fuse_open.c. fuse_open_add takes the fd, even if it fails. */
-int fuse_open_add(struct fuse_server *s, int fd, enum fuse_kind kind, bool writable, uint64_t *fh);
+int fuse_open_add(struct fuse_server *s, int fd, enum fuse_kind kind, bool writable, uint64_t node,
+                  uint64_t *fh);
 struct fuse_open *fuse_open_hold(struct fuse_server *s, uint64_t fh, enum fuse_kind kind);
+/* Any of that node; a search. */
+struct fuse_open *fuse_open_hold_of(struct fuse_server *s, uint64_t node);
 void fuse_open_put(struct fuse_server *s, struct fuse_open *open);
 /* A folder, for one thread alone until put_alone(); NULL, and why in error. */
 struct fuse_open *fuse_open_hold_alone(struct fuse_server *s, uint64_t fh, int *error);

@@ -18,7 +18,8 @@
  *   keeps the guest's pages only if the file cannot have changed since the last open, by its ctime and size (what a process of
  *   the host writes into a mapping is seen when that file system says so). no_cache: nothing is kept.
  * - What the guest knows is held by O_PATH descriptors, so a file system mounted below the folder is busy meanwhile; as root,
- *   beyond 128 Ki of them or where they run out, by file handles.
+ *   beyond 128 Ki of them or where they run out, by file handles. By handle a device, a FIFO or a link is gone with its last name, even if the guest has it
+ *   open; a file or a folder is not.
  * - SYNCFS is for the file system of the folder, not for those mounted below it.
  * - Locks are the guest's own (GETLK, SETLK, SETLKW are not offered, ENOSYS): virtio-fs cannot interrupt a request, so a
  *   process of the guest that waited for a lock of the host's could not be killed, and would hold a thread of the pool.

@@ -95,6 +95,7 @@ TEST(x4_a_handle_that_comes_back_as_a_fifo_is_stale)
     snprintf(fifo, sizeof fifo, "%s/fifo", b->dir);
     CHECK(mkfifo(fifo, 0600) == 0);
     CHECK_EQ(board_open(b, id, O_RDONLY, &o), 0);
+    CHECK_EQ(board_release(b, id, o.fh, FUSE_RELEASE), 0);
     handle_leads_to = fifo;
     unsigned before = board_stats(b).files;
     int rc = board_open(b, id, O_RDONLY, &o), got = board_getattr(b, id, &attr);
@@ -107,6 +108,44 @@ TEST(x4_a_handle_that_comes_back_as_a_fifo_is_stale)
     CHECK_EQ(got, -ESTALE);
     CHECK_EQ(cut, -ESTALE);
     CHECK_EQ(board_stats(b).files, before);
+    board_free(b);
+}
+
+/* A guest's fstat() and fchmod() do not say by which handle. */
+TEST(x4_a_file_kept_by_handle_and_open_outlives_its_name)
+{
+    struct board *b = board_new(NULL);
+    struct fuse_entry_out e;
+    struct fuse_open_out o, made;
+    struct fuse_attr attr;
+    char name[16];
+    if (!board_stats(b).root)
+        SKIP("not root: no file handles");
+    fuse_fds_set_most(40);
+    for (int i = 0; i < 30; i++) {
+        snprintf(name, sizeof name, "f%d", i);
+        board_file(b, name, "text");
+        board_node(b, 1, name);
+    }
+    CHECK(symlink("f0", board_path(b, "link")) == 0);
+    int link = board_lookup(b, 1, "link", &e); /* the first by handle: nothing of its mount was opened yet */
+    uint64_t id = link < 0 ? 0 : board_node(b, 1, "f0");
+    board_file(b, "g", "text");
+    id = board_node(b, 1, "g");
+    int open = board_open(b, id, O_RDWR, &o), create = board_create(b, 1, "h", O_RDWR, 0600, &e, &made);
+    CHECK(unlink(board_path(b, "g")) == 0 && unlink(board_path(b, "h")) == 0);
+    int got = board_getattr(b, id, &attr), got2 = board_getattr(b, e.nodeid, &attr);
+    int set = board_setattr(b, e.nodeid, (struct fuse_setattr_in){.valid = FATTR_MODE, .mode = 0640});
+    int after = board_getattr(b, e.nodeid, &attr);
+    fuse_fds_set_most(0);
+    CHECK_EQ(link, 0);
+    CHECK_EQ(open, 0);
+    CHECK_EQ(create, 0);
+    CHECK_EQ(got, 0);
+    CHECK_EQ(got2, 0);
+    CHECK(set > 0 && after == 0);
+    CHECK_EQ(attr.mode & 07777, 0640);
+    CHECK_EQ(attr.nlink, 0);
     board_free(b);
 }
 
