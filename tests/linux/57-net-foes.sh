@@ -52,10 +52,10 @@ test_foes_on_both_sides() { # 240 s
     expect_match out '1 packets received'
     large=$(beside $guest)
     [ "$large" -lt $((small + 512)) ] || fail "KiB beside the guest's memory: $small, then $large"
-    vmlet info foe net >info
+    vmlet info foe net >info.log
     for why in 'malformed IP header' 'malformed UDP' 'malformed DNS query' 'overlapping fragment' 'fragments: no room' \
         'address that no guest may have' 'refused by the policy' 'DNS answer that fits no query'; do
-        expect_match info "^ +[0-9]+ .*$why"
+        expect_match info.log "[0-9] $why"
     done
     # a forward that is flooded, and serves on
     run netfoe flood 127.0.0.1 9203 "$(scale 200)"

@@ -476,6 +476,15 @@ static int raw_all(const char *guest, const char *host, const char *resolver)
         raw_udp(odd[i], host, 9, 16, junk, 8);
         raw_udp(guest, odd[i], 9, 16, junk, 8);
     }
+    /* and options that run past the end of a header, or name another way */
+    for (unsigned kind = 0; kind < 256; kind++) {
+        uint8_t p[60 + 8] = {0x4f, [8] = 64, [9] = 17, [20] = (uint8_t)kind, [21] = (uint8_t)(kind * 7)};
+        struct sockaddr_in to = at(host, 0);
+        inet_pton(AF_INET, guest, p + 12);
+        inet_pton(AF_INET, host, p + 16);
+        put16(p + 2, sizeof p);
+        raw_sent += sendto(raw_fd, p, sizeof p, 0, (struct sockaddr *)&to, sizeof to) == sizeof p;
+    }
     /* U7, U10, U8, U9: datagrams to the servers within */
     static const unsigned ports[] = {53, 67, 69, 1069, 0, 123};
     for (unsigned i = 0; i < 3000; i++) {
