@@ -39,6 +39,50 @@ test_vsock_both_ways() { # 180 s
     expect ! -e v.sock
 }
 
+somebody_at_99() { (echo CONNECT 99; sleep 0.3) | socat -t 5 - UNIX-CONNECT:v.sock | grep -q '^OK '; }
+
+# Connections side by side, both ways at once, each an echo: what is sent comes back, and is nobody else's. In soak fifty each way,
+# eight at a time (Linux gives a connect two seconds, which in the bed are few).
+test_vsock_echoes_side_by_side() { # 120 s
+    need socat
+    add_programs socat
+    n=$((1 + ${TEST_SCALE:-1})) bytes=200000
+    seq 100000 999999 | head -c $bytes >file
+    sum=$(md5sum <file)
+    mkdir back
+    mkfifo hold
+    socat -t 60 UNIX-LISTEN:v.sock_7,fork EXEC:cat &
+    stop_later $!
+    # shellcheck disable=SC2086 # words
+    vmlet run -m 256 -c 1 -k "$CLOUD" -n mode=none --vsock "3,path=$PWD/v.sock" --add file:/file $adds -- sh -c '
+        socat -t 60 VSOCK-LISTEN:99,fork,backlog=128 EXEC:cat & listener=$!
+        read -r _; i=0
+        while [ $i -lt '$n' ]; do i=$((i + 1)); { socat -t 60 - VSOCK-CONNECT:2:7 </file | md5sum; } & all="$all $!"; [ $((i % 8)) != 0 ] || { wait $all; all=; }; done
+        [ -z "$all" ] || wait $all; echo finished; read -r _; kill $listener' >v.out 2>v.log <hold &
+    guest_pid=$!
+    exec 8>hold
+    stop_later $guest_pid
+    wait_for 100 somebody_at_99
+    echo >&8
+    i=0 all=
+    while [ $i -lt $n ]; do
+        i=$((i + 1))
+        { (echo CONNECT 99; cat file) | socat -t 60 - UNIX-CONNECT:v.sock | tail -n +2 | md5sum >back/$i; } &
+        all="$all $!"
+        # shellcheck disable=SC2086 # numbers
+        [ $((i % 8)) != 0 ] || { wait $all; all=; }
+    done
+    # shellcheck disable=SC2086 # numbers
+    [ -z "$all" ] || wait $all
+    wait_for 600 grep -q finished v.out
+    echo >&8
+    wait $guest_pid || fail "the guest ended with $?"
+    ran='vmlet run' status=0
+    cp v.out out
+    expect "$(cat back/* | grep -cxF "$sum")" = $n
+    expect "$(grep -cxF "$sum" out)" = $n
+}
+
 # The option in one line, and what is wrong with it.
 test_vsock_refusals() { # 30 s
     for with in 2,path=v.sock x,path=v.sock 3,path=/nowhere/v.sock 3,path=/dev/null; do
