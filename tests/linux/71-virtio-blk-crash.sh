@@ -87,7 +87,7 @@ loop_down() {
 # The disk goes from one to the next as it is, its journal not replayed: that is the guest's part.
 test_virtio_blk_killed_at_random_moments() { # 120 s
     seed=${TEST_SEED:-1} round=0 cuts=0
-    truncate -s 128M d.img
+    truncate -s 64M d.img
     mkfs.ext4 -q -F d.img
     : >acked
     ran="vmlet run, killed"
@@ -102,7 +102,7 @@ test_virtio_blk_killed_at_random_moments() { # 120 s
         cut=
         [ $((round % 2)) = 0 ] || { loop_up d.img && cut=1 cuts=$((cuts + 1)); }
         [ -n "$cut" ] || disk=d.img
-        vmlet run -k "$CLOUD" -n mode=none --device "virtio-blk,file=$disk$how" --add writer:/writer -- sh -c "
+        vmlet run -m 256 -k "$CLOUD" -n mode=none --device "virtio-blk,file=$disk$how" --add writer:/writer -- sh -c "
             mkdir -p /mnt; mount /dev/vda /mnt; for w in 1 2 3; do sh /writer \$w $((1000000000 + round * 100000)) & done; wait" >round.out 2>err &
         pid=$!
         wait_for 120 [ -s round.out ]
@@ -126,6 +126,7 @@ test_virtio_blk_killed_at_random_moments() { # 120 s
         e2fsck -fn checked.img >fsck.log 2>&1 || fail "$at: fsck is not content"
         rm -rf files && mkdir files
         debugfs -R 'rdump / files' checked.img >/dev/null 2>&1
+        rm checked.img
         all_there acked files || { head -n 20 missing; fail "$at: not all is there that was acknowledged"; }
         expect "$(grep -c . round.out)" -gt 0
         echo "$at: $(grep -c . round.out) synced; $(cat missing)"
