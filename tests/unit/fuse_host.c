@@ -4,6 +4,10 @@
 #include "fuse_board.h"
 
 #include <dlfcn.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <sys/mount.h>
 #include <linux/fs.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
@@ -275,5 +279,102 @@ TEST(x7_a_close_is_no_error_for_want_of_descriptors)
     int rc = board_call(b, FUSE_FLUSH, e.nodeid, &in, sizeof in, NULL, 0);
     setrlimit(RLIMIT_NOFILE, &was);
     CHECK_EQ(rc, 0);
+    board_free(b);
+}
+
+/* --- X2: mounts that come and go, and folders that are swapped for links */
+
+TEST(x2_a_file_system_below_unmounted_and_another_mounted)
+{
+    if (geteuid() || unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+        SKIP("no mounts of one's own");
+    struct board *b = board_new(NULL);
+    struct fuse_entry_out e;
+    struct fuse_open_out o;
+    struct fuse_attr attr;
+    CHECK(mkdir(board_path(b, "m"), 0755) == 0);
+    board_file(b, "m/below", "below");
+    CHECK(mount("none", board_path(b, "m"), "tmpfs", 0, NULL) == 0);
+    board_file(b, "m/a", "first");
+    uint64_t m = board_node(b, 1, "m"), a = board_node(b, m, "a");
+    CHECK_EQ(board_open(b, a, O_RDWR, &o), 0);
+    CHECK(umount2(board_path(b, "m"), MNT_DETACH) == 0);
+    CHECK_EQ(board_read(b, o.fh, 0, 10), 5); /* who has it open keeps it, as everywhere */
+    CHECK_EQ(board_getattr(b, a, &attr), 0);
+    uint64_t under = board_node(b, 1, "m");
+    CHECK(under != m);
+    CHECK_EQ(board_lookup(b, under, "a", &e), -ENOENT);
+    CHECK_EQ(board_lookup(b, under, "below", &e), 0);
+    CHECK(mount("none", board_path(b, "m"), "tmpfs", 0, NULL) == 0);
+    board_file(b, "m/a", "second");
+    uint64_t m2 = board_node(b, 1, "m"), a2 = board_node(b, m2, "a");
+    CHECK(m2 != m && m2 != under && a2 != a);
+    CHECK_EQ(board_getattr(b, a2, &attr), 0);
+    CHECK_EQ(attr.size, 6);
+    struct fuse_rename_in ren = {m2}; /* from one to the other */
+    CHECK_EQ(board_call(b, FUSE_RENAME, m, &ren, sizeof ren, "a\0b", 4), -EXDEV);
+    struct fuse_link_in link = {a};
+    CHECK_EQ(board_name(b, FUSE_LINK, m2, &link, sizeof link, "l"), -EXDEV);
+    fuse_reset(b->s); /* nothing holds it any longer */
+    CHECK(umount2(board_path(b, "m"), 0) == 0);
+    board_free(b);
+}
+
+struct swapper {
+    char a[160], b[160];
+    atomic_bool end;
+};
+
+static void *swap_for_ever(void *arg)
+{
+    struct swapper *s = arg;
+    while (!atomic_load(&s->end))
+        renameat2(AT_FDCWD, s->a, AT_FDCWD, s->b, RENAME_EXCHANGE);
+    return NULL;
+}
+
+TEST(x2_a_folder_swapped_for_a_link_out_never_leads_out)
+{
+    struct board *b = board_new(NULL);
+    struct swapper s = {.end = false};
+    char out[128], file[160];
+    snprintf(out, sizeof out, "%s/out", b->dir);
+    snprintf(file, sizeof file, "%s/f", out);
+    FILE *f = mkdir(out, 0777) == 0 ? fopen(file, "w") : NULL;
+    CHECK(f && fputs("SECRET", f) >= 0 && fclose(f) == 0);
+    CHECK(mkdir(board_path(b, "x"), 0777) == 0 && symlink("../out", board_path(b, "link")) == 0);
+    board_file(b, "x/f", "public");
+    snprintf(s.a, sizeof s.a, "%s", board_path(b, "x"));
+    snprintf(s.b, sizeof s.b, "%s", board_path(b, "link"));
+    pthread_t thread;
+    CHECK(pthread_create(&thread, NULL, swap_for_ever, &s) == 0);
+    unsigned long in = 0;
+    bool leaked = false;
+    for (unsigned long i = 0; (i < test_scale(3000) || (!in && i < 300000)) && !leaked; i++) {
+        struct fuse_entry_out d, e;
+        struct fuse_open_out o = {0};
+        struct fuse_mkdir_in mk = {.mode = 0777};
+        if (board_lookup(b, 1, "x", &d) < 0)
+            continue;
+        if (board_lookup(b, d.nodeid, "f", &e) == 0) {
+            in++;
+            leaked = S_ISLNK(d.attr.mode) || e.attr.uid != geteuid() ||
+                     (board_open(b, e.nodeid, O_RDONLY, &o) == 0 &&
+                      (board_read(b, o.fh, 0, 10) != 6 || memcmp(b->reply, "public", 6)));
+            if (!leaked)
+                board_release(b, e.nodeid, o.fh, FUSE_RELEASE);
+            board_forget(b, e.nodeid, 1);
+        }
+        int made = board_name(b, FUSE_MKDIR, d.nodeid, &mk, sizeof mk, "new");
+        leaked |= made >= 0 && !S_ISDIR(d.attr.mode);
+        if (made >= 0)
+            board_name(b, FUSE_RMDIR, d.nodeid, NULL, 0, "new");
+        board_forget(b, d.nodeid, 1);
+    }
+    atomic_store(&s.end, true);
+    pthread_join(thread, NULL);
+    CHECK(!leaked);
+    CHECK(in > 0);
+    CHECK(rmdir(out) < 0 && unlink(file) == 0 && rmdir(out) == 0); /* it is as it was */
     board_free(b);
 }
