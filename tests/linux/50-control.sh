@@ -13,22 +13,16 @@ start() { # [OPTION...]
     cp out up
 }
 
-test_list() {
+test_list_mtree_pause_resume_and_stop() { # 90 s
     start
     vmlet list >list
     expect_match list '^.*g1'
-}
-test_mtree() {
-    start
     vmlet info g1 mtree >tree
     expect_match tree '^ *[0-9a-f]{16}-[0-9a-f]{16} \(prio -?[0-9]+, (i/o|ram|rom|container)\): '
     expect_match tree 'alias'
     vmlet info g1 mtree -f >flat
     expect_match flat '^ *0000000000000000-[0-9a-f]{16} \(prio -?[0-9]+, ram\)'
     expect_match flat 'ram'
-}
-test_pause_and_resume() {
-    start
     vmlet pause g1
     sleep 1
     a=$(wc -l <out)
@@ -37,9 +31,6 @@ test_pause_and_resume() {
     vmlet resume g1
     sleep 4
     expect "$(wc -l <out)" -gt $((a + 1))
-}
-test_stop() {
-    start
     vmlet stop g1
     status=0
     wait $pid || status=$?

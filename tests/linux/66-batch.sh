@@ -20,12 +20,7 @@ END
     expect_match junit.xml 'tests="3" failures="2"'
 }
 
-test_repeat_of_a_command() { # 60 s
-    run vmlet run -k "$CLOUD" -n mode=none --timeout 60 --repeat 2 -- sh -c 'exit 5'
-    expect_status 5
-    expect_match out '^boot 2  *5 .* ended with status 5$'
-    expect_match out '^0 passed, 2 failed'
-}
+# --repeat and --until-fail as the README has them: 45-readme.
 
 # A hundred in `make soak`.
 test_boots_in_a_row() { # 120 s
@@ -34,10 +29,11 @@ test_boots_in_a_row() { # 120 s
     expect_match out "^$((2 * ${TEST_SCALE:-1})) passed, 0 failed"
 }
 
-# The driver of the README: whatever its device does, neither a warning nor a panic nor a hang comes of it.
+# The driver of the README: whatever its device does, neither a warning nor a panic nor a hang comes of it. `make soak` tries every
+# place; each is a boot of the full kernel.
 test_probe_sweep_of_the_edu_driver() { # 300 s
     [ -n "${EDU_KO-}" ] || skip "no edu.ko could be built"
-    run vmlet run -k "$FULL" -n mode=none --device edu --module "$EDU_KO" --probe-sweep edu --sweep-max 4 -- \
+    run vmlet run -k "$FULL" -n mode=none --device edu --module "$EDU_KO" --probe-sweep edu --sweep-max ${TEST_SCALE:-2} -- \
         sh -c 'cd /sys/bus/pci/devices/0000:00:01.0 && echo 10 >factorial && cat factorial'
     expect_match out '^edu: [0-9]+ register reads'
     expect_match out '^edu: [1-9][0-9]* interrupts'

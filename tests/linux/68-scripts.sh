@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # vmlet between other programs: pipes from guest to guest, odd bytes, odd ends.
 
-# All bytes but 0, in one argument, in a variable, and as the name of a file.
+# All bytes but 0, in one argument, in a variable, and as the name of a file; arguments as they are given.
 test_every_odd_byte() {
     i=1
     while [ $i -lt 256 ]; do
@@ -10,9 +10,12 @@ test_every_odd_byte() {
     done >all
     printf x >>all # what $() cuts off are line ends
     all=$(cat all)
-    run vmlet run -k "$CLOUD" -n mode=none --env "ODD=$all" -- sh -c 'printf %s "$1"; printf %s "$ODD"; printf %s "$0"' "$all" "$all"
+    run vmlet run -k "$CLOUD" -n mode=none --env "ODD=$all" -- sh -c '
+        printf %s "$1"; printf %s "$ODD"; printf %s "$0"; shift; for a; do printf "<%s>\n" "$a"; done' \
+        "$all" "$all" 'a b' '' "it's" '"q"' '*' '$HOME' '
+' '--' '-x'
     expect_status 0
-    cat all all all >wanted
+    { cat all all all; printf '<a b>\n<>\n<it'"'"'s>\n<"q">\n<*>\n<$HOME>\n<\n>\n<-->\n<-x>\n'; } >wanted
     cmp wanted out
 }
 test_from_guest_to_guest() { # 120 s

@@ -64,6 +64,21 @@ expect() { # A OP B
 }
 now_ms() { awk '{ printf "%d\n", $1 * 1000 }' /proc/uptime; }
 
+# What no log of a Debian kernel may have.
+complaints='ACPI (Error|Warning|BIOS)|[Ff]irmware [Bb]ug|\[Firmware (Bug|Warn)|BUG:|WARNING: CPU|BIOS bug|mtrr: your|MMCONFIG.*not reserved'
+
+# Nothing in a kernel's log that blames the firmware. "Firmware Info" is no blame, but we give no occasion for it either; the usual
+# line about pci=nocrs is Linux's advice to everybody.
+no_firmware_complaints() { # LOG
+    grep -v 'Using host bridge windows from ACPI' "$1" >dmesg.log
+    expect_match dmesg.log 'ACPI: RSDP 0x'
+    expect_no_match dmesg.log 'ACPI.*([Ee]rror|[Ww]arning|[Ee]xception|[Ii]nvalid|[Ff]ailed)|ACPI BIOS|[Ff]irmware (Bug|Warn|Info)'
+    expect_no_match dmesg.log 'not CPU addressable|overlap|conflict|[Bb]ogus|MP-BIOS|noapic|pci=|can.t claim|no compatible bridge'
+    expect_match dmesg.log 'PCI: Using configuration type 1'
+    expect_match dmesg.log 'PCI: MMCONFIG at \[mem 0xe0000000-.*reserved'
+    expect_match dmesg.log 'ACPI: Using IOAPIC for interrupt routing'
+}
+
 # README.md, which 45-readme brings along.
 readme() {
     for readme_f in "${TESTS%/*}/README.md" "${TESTS%/*/*}/README.md" /t/README.md; do
