@@ -64,10 +64,11 @@ $B/unit/%: $B/tests/unit/%.o $B/libvmlet.a
 	$(CC) $(ALL_LDFLAGS) -o $@ $^
 
 # Programs of the tests' own that run in guests.
-TOOLS = build/tools/netpeer build/tools/netfoe build/tools/fsops
+TOOLS = build/tools/netpeer build/tools/netfoe build/tools/fsops build/tools/kexec
 build/tools/netpeer: tests/bench/netpeer.c
 build/tools/fsops: tests/linux/fsops.c
 build/tools/netfoe: tests/linux/netfoe.c
+build/tools/kexec: tests/linux/kexec.c
 $(TOOLS):
 	@mkdir -p $(@D)
 	$(CC) $(ALL_CFLAGS) -static -o $@ $<

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 # programs: socat
+# files: build/gcc/unit/virtio_vhost_kernel:/bin/virtio_vhost_kernel build/tools/kexec:/bin/kexec-now
 # vhost=1: the host's kernel moves the frames between the guest's rings and a tap. What the guest does to the card while it
 # does so: resets, driver gone and back, bus master off, vectors masked, cable out; and what the user does: pause, trace.
 
@@ -160,6 +161,59 @@ test_vhost_with_several_pairs() { # 180 s
     done
     vmlet stop v
     wait $guest_pid || :
+}
+
+# The next kernel by kexec, while frames come in: bus mastering goes off under the rings, and another driver finds the card as the
+# first left it. (A guest that reboots ends its run.)
+test_vhost_follows_a_kexec() { # 240 s
+    have_vhost
+    need kexec-now
+    serve 8076
+    cat >first <<EOF
+$up; $get
+mkdir -p /k/bin /k/m /k/proc /k/sys /k/dev
+cp /bin/busybox /k/bin/busybox
+cp /.vmlet/modules/*.ko /k/m
+cp /second /k/init
+mknod /k/dev/console c 5 1
+(cd /k && find . | cpio -o -H newc >/k.cpio)
+(while :; do wget -q -O /dev/null http://10.76.0.1:8076/file; done) &
+sleep 1
+kexec-now /vmlinuz /k.cpio 'console=ttyS0 quiet panic=-1'
+EOF
+    cat >second <<EOF
+#!/bin/busybox sh
+/bin/busybox --install -s /bin
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+for i in 1 2 3 4; do for m in /m/*.ko; do insmod \$m 2>/dev/null; done; done
+sleep 0.5
+mkdir -p /tmp; $up; $get >/tmp/sum
+echo "second kernel: \$(cat /tmp/sum)"
+poweroff -f
+EOF
+    chmod +x second
+    guest v -k "$CLOUD" --add first:/first --add second:/second --add "$(command -v kexec-now):/bin/kexec-now" \
+        --add "$CLOUD:/vmlinuz" -n mode=tap,vhost=1,tapif=tap76,host_ip=10.76.0.1/24 -- sh /first
+    status=0
+    wait $guest_pid || status=$?
+    ran='vmlet run'
+    cp v.out out
+    expect_status 123 # its command never came back
+    expect_match out "^$(md5sum <www/file)"
+    expect_match v.log "second kernel: $(md5sum <www/file)"
+    expect_no_match v.log 'net0.*(queue|vhost)'
+}
+
+# Masked vectors, the dirty log, resets and changes of the map under traffic, balloon, rings that lie: a driver that is a program,
+# on the real thing.
+test_vhost_against_a_driver_of_our_own() { # 240 s
+    have_vhost
+    need virtio_vhost_kernel
+    run virtio_vhost_kernel
+    expect_status 0
+    expect_no_match out '^SKIP'
 }
 
 # What does not go together is refused in one line.
