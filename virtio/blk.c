@@ -21,7 +21,7 @@
 
 enum {
     SECTOR = 512,
-    QUEUE_SIZE = 128,
+    QUEUE_SIZE = 256, /* a mebibyte in pages is one request */
     ROOM = QUEUE_SIZE + VIRTQ_SPARE,
     QUEUES_MAX = 16, /* more than the loop's one thread can feed */
     SERIAL_BYTES = 20,
@@ -81,7 +81,11 @@ struct blk_slot {
     uint8_t *status;
     uint32_t data_in; /* bytes before the status */
     struct virtq_chain chain;
-    struct iovec iov[ROOM];  /* as the ring has them */
+    struct blk_pieces *pieces;
+};
+
+struct blk_pieces {
+    struct iovec ring[ROOM]; /* as the ring has them */
     struct iovec left[ROOM]; /* of the data, for the disk to use up */
 };
 
@@ -93,6 +97,7 @@ struct blk {
     struct blk_config config;
     struct disk disk;
     struct blk_slot *slots, *free;
+    struct blk_pieces *pieces; /* of all slots: 8 KiB each, which no memory stands for until they are used */
     unsigned under_way;
     uint64_t requests[5], refused; /* by enum disk_op; answered without the disk */
 };
@@ -167,8 +172,8 @@ static bool in_disk(const struct blk *b, uint64_t sector, uint64_t sectors)
 /* Bytes of data as pieces for the disk. */
 static void set_data(struct blk_slot *s, const struct iovec *iov, unsigned n, size_t skip, size_t len)
 {
-    memcpy(s->left, iov, n * sizeof *iov);
-    s->req.iov = s->left;
+    memcpy(s->pieces->left, iov, n * sizeof *iov);
+    s->req.iov = s->pieces->left;
     s->req.n_iov = (uint16_t)n;
     virtq_skip(&s->req.iov, &s->req.n_iov, skip);
     size_t sum = 0;
@@ -302,7 +307,7 @@ static void blk_queue_ready(struct virtio_device *v, struct virtq *q)
     struct blk *b = (struct blk *)v;
     struct blk_slot *s;
     while ((s = b->free)) {
-        s->chain.iov = s->iov;
+        s->chain.iov = s->pieces->ring;
         s->chain.room = ROOM;
         if (!virtq_pop(q, &s->chain))
             break;
@@ -324,6 +329,7 @@ static void blk_fini(struct virtio_device *v)
 {
     struct blk *b = (struct blk *)v;
     disk_close(&b->disk);
+    free(b->pieces);
     free(b->slots);
 }
 
@@ -411,10 +417,12 @@ static const char *blk_init(struct device *dev, struct board *board)
     if (error)
         return error;
     b->slots = calloc(n, sizeof *b->slots);
-    if (!b->slots)
+    b->pieces = calloc(n, sizeof *b->pieces);
+    if (!b->slots || !b->pieces)
         return "out of memory";
     for (unsigned i = n; i-- > 0;) {
         b->slots[i].blk = b;
+        b->slots[i].pieces = &b->pieces[i];
         b->slots[i].next = b->free;
         b->free = &b->slots[i];
     }
