@@ -53,10 +53,12 @@ test_foes_on_both_sides() { # 240 s
     large=$(beside $guest)
     [ "$large" -lt $((small + 512)) ] || fail "KiB beside the guest's memory: $small, then $large"
     vmlet info foe net >info.log
-    for why in 'malformed IP header' 'malformed UDP' 'malformed DNS query' 'overlapping fragment' 'fragments: no room' \
+    for why in 'malformed IP header' 'malformed UDP' 'malformed DNS query' 'malformed or overlapping fragment' 'fragments: no room' \
         'address that no guest may have' 'refused by the policy' 'DNS answer that fits no query'; do
         expect_match info.log "[0-9] $why"
     done
+    expect_no_match info.log 'dropped: checksum'
+    expect_match info.log 'no such connection +[0-9]{3}'
     # a forward that is flooded, and serves on
     run netfoe flood 127.0.0.1 9203 "$(scale 200)"
     expect_status 0
