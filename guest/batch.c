@@ -134,7 +134,8 @@ static void add(struct batch *b, unsigned number, char **words, int n_words)
     struct line *line = calloc(1, sizeof *line + strlen(file) + 16);
     if (!line)
         die("batch: out of memory");
-    sprintf(line->where, "%s:%u", file, number);
+    log_clean(line->where,
+              (size_t)sprintf(line->where, "%s:%u", file, number));   /* it is shown on terminals */
     bool named = o.name || o.repeat || o.until_fail || o.probe_sweep; /* these are many guests */
     line->words = words;
     line->own_name = o.name;

@@ -113,6 +113,9 @@ test_batch_lines_that_are_too_long_or_odd() {
     status 0 "$vmlet" batch list
     for j in 0 -1 1025 x ''; do status 125 "$vmlet" batch list -j "$j" && line "batch: -j $j: "; done
     status 0 "$vmlet" batch list -j 1000
+    odd=$(printf 'a\nb\033[1mc')
+    cp list "$odd"
+    status 0 "$vmlet" batch "$odd" && grep -q '^ok    a?b?\[1mc:1 ' out
 }
 
 test_batch_fail_fast() {
