@@ -54,7 +54,7 @@ test_foes_on_both_sides() { # 240 s
     [ "$large" -lt $((small + 512)) ] || fail "KiB beside the guest's memory: $small, then $large"
     vmlet info foe net >info.log
     for why in 'malformed IP header' 'malformed UDP' 'malformed DNS query' 'malformed or overlapping fragment' 'fragments: no room' \
-        'address that no guest may have' 'refused by the policy' 'DNS answer that fits no query'; do
+        'from an address that no guest may have' 'refused by the policy' 'DNS answer that fits no query'; do
         expect_match info.log "[0-9] $why"
     done
     expect_no_match info.log 'dropped: checksum'
