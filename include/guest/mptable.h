@@ -4,7 +4,7 @@
  * with acpi=off. It says what the MADT and _PRT say: the CPUs, the IOAPIC, where ISA and PCI interrupts arrive.
  *
  * Without it such a Linux takes its ticks from the PIT by way of the PIC and LINT0, and may hang at boot: it switches its local
- * APIC off and on while the PIT runs, KVM (seen with 6.1 and 6.18) loses the PIC's interrupt that comes in between, and the next
+ * APIC off and on while the PIT runs, KVM (seen with 6.1) loses the PIC's interrupt that comes in between, and the next
  * ones wait behind it (an LVT0 that becomes unmasked is not looked at again).
  *
  * Two pieces: the floating pointer, where Linux looks second (the kilobyte below 640 KiB; it is the EBDA in e820), so that
