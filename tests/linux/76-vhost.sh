@@ -208,7 +208,7 @@ EOF
 
 # Masked vectors, the dirty log, resets and changes of the map under traffic, balloon, rings that lie: a driver that is a program,
 # on the real thing.
-test_vhost_against_a_driver_of_our_own() { # 240 s
+test_vhost_against_a_driver_of_our_own() { # 60 s
     have_vhost
     need virtio_vhost_kernel
     run virtio_vhost_kernel

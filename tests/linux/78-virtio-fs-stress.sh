@@ -12,7 +12,7 @@ find . -type f | sort | xargs md5sum'
 
 # COUNT operations of each seed, on the host and in a guest, in two folders of FOLDER.
 same_operations() { # FOLDER COUNT SEED...
-    here=$PWD/$1 count=$2
+    here=$PWD/$1 count=$2 where=$1
     shift 2
     for seed; do
         rm -rf "$here/host" "$here/guest"
@@ -24,12 +24,12 @@ same_operations() { # FOLDER COUNT SEED...
         (cd "$here/host" && sh -c "$listing") >host.list
         (cd "$here/guest" && sh -c "$listing") >guest.list
         cmp host.list guest.list || { diff host.list guest.list | head -n 10; fail "seed $seed: what is left is not the same"; }
-        echo "$1, seed $seed: $count operations alike, $(wc -l <host.list) lines of files"
+        echo "$where, seed $seed: $count operations alike, $(wc -l <host.list) lines of files"
     done
 }
 
 # A thousand in `make test`, 20 times 20,000 in soak, half of them on ext4.
-test_share_operations_by_chance() { # 120 s
+test_share_operations_by_chance() { # 300 s
     mkdir small
     if [ -z "${TEST_SCALE-}" ]; then
         same_operations small 1500 "${TEST_SEED:-1}"
@@ -42,7 +42,7 @@ test_share_operations_by_chance() { # 120 s
 
 # A tree of the host's: what git and tar say of it in the guest is what they say on the host; then the guest changes some
 # of it, and the host's git says which. 50,000 files in soak.
-test_share_git_and_tar_of_a_tree() { # 120 s
+test_share_git_and_tar_of_a_tree() { # 300 s
     need git
     export HOME="$PWD" GIT_CONFIG_NOSYSTEM=1
     n=$((1000 * ${TEST_SCALE:-1}))

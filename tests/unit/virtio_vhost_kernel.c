@@ -491,8 +491,8 @@ TEST(vhost_kernel_balloon_takes_pages_under_traffic)
     for (unsigned i = 0; i < 100; i++) {
         unsigned seen = 0;
         CHECK_EQ(ram_discard(ram_host(m->ram, RX_AT, BUFFERS * BUFFER), BUFFERS * BUFFER), BUFFERS * BUFFER);
-        uint32_t id, len; /* what is in them now is frames or zeros */
-        while (vq_used(RX, &id, &len)) {
+        uint32_t id, len;                                  /* what is in them now is frames or zeros */
+        while (seen < BUFFERS && vq_used(RX, &id, &len)) { /* on one processor they would come for ever */
             CHECK(id < BUFFERS);
             rx_give(id, 1);
             seen++;
@@ -583,12 +583,11 @@ TEST(V1_V2_V3_V6_V7_vhost_kernel_rings_that_lie)
         start();
         works(how);
         wreck(how);
-        uint32_t id, len; /* the tap drops what is shorter than its header, without a word */
-        if (!UNTIL(how == 5 ? vq_used(TX, &id, &len) : broken()))
-            printf("wreck %u\n", how);
-        CHECK_EQ(broken(), how != 5);
+        bool dropped = how == 5; /* what is shorter than its header, by the tap, without a word */
+        CHECK(dropped || UNTIL(broken()));
         CHECK(host_send(1000 + how)); /* the other queue knows nothing of it */
         CHECK(UNTIL(rx_take() == 1000 + how));
+        CHECK_EQ(broken(), !dropped);
     }
     start();
     works(99);
