@@ -168,7 +168,7 @@ test_share_busy_on_both_sides() { # 240 s
 test_share_tree_of_small_files() { # 300 s
     mkdir s
     files=$((1000 * ${TEST_SCALE:-1}))
-    run vmlet run -k "$CLOUD" --share s --timeout 3000 -- sh -c 'set -e; cd '"$PWD"'/s; awk -v n='$files' "BEGIN { for (i = 0; i < n; i++) { d = \"d\" i % 50; if (i < 50) system(\"mkdir \" d); f = d \"/f\" i; print i, i * 7919 % 65521 >f; close(f) } }"
+    run vmlet run -k "$CLOUD" -m 1G --share s --timeout 3000 -- sh -c 'set -e; cd '"$PWD"'/s; awk -v n='$files' "BEGIN { for (i = 0; i < n; i++) { d = \"d\" i % 50; if (i < 50) system(\"mkdir \" d); f = d \"/f\" i; print i, i * 7919 % 65521 >f; close(f) } }"
         find . -type f | wc -l; tar cf ../all.tar .; mkdir ../copy; tar xf ../all.tar -C ../copy; diff -r . ../copy && echo same
         cd ..; cp -a s/d0 s/d0.copy; diff -r s/d0 s/d0.copy; rm -r s/d0.copy; rm -r s/d1; find s -type f | wc -l'
     expect_status 0
