@@ -9,6 +9,7 @@
 
 #include "devices/platform.h"
 #include "devices/pm.h"
+#include "guest/firmware.h"
 #include "guest/aml.h"
 #include "pci/map.h"
 
@@ -110,8 +111,6 @@ enum {
     LEVEL_HIGH = 0x0d, /* MPS INTI flags: active high 1, level 3 << 2 */
     XAPIC_MAX_ID = 254,
 };
-#define IOAPIC_ADDRESS     0xfec00000u
-#define LOCAL_APIC_ADDRESS 0xfee00000u
 struct madt_lapic {
     uint8_t type, length, uid, apic_id;
     uint32_t flags;
@@ -155,15 +154,6 @@ struct mcfg { /* PCI Firmware 3.2, 4.1.2 */
 } PACKED;
 static_assert(sizeof(struct mcfg) == 60, "MCFG");
 
-static uint8_t checksum(const void *bytes, size_t n)
-{
-    const uint8_t *p = bytes;
-    uint8_t sum = 0;
-    while (n--)
-        sum = (uint8_t)(sum + *p++);
-    return (uint8_t)-sum;
-}
-
 /* Tables one after the other. The AML encoder serves as the byte sink for all of them. */
 struct writer {
     struct aml a;
@@ -202,7 +192,7 @@ static uint64_t table_end(struct writer *w)
     uint8_t *t = w->a.buf + w->start;
     uint32_t length = (uint32_t)(w->a.len - w->start);
     memcpy(t + offsetof(struct header, length), &length, sizeof length);
-    t[offsetof(struct header, checksum)] = checksum(t, length);
+    t[offsetof(struct header, checksum)] = firmware_checksum(t, length);
     return ACPI_BASE + w->start;
 }
 
@@ -334,8 +324,8 @@ size_t acpi_build(const struct acpi_board *b, uint8_t out[ACPI_SIZE])
 
     rsdp.signature[7] = ' ';
     memcpy(rsdp.oem_id, "VMLET ", 6);
-    rsdp.checksum = checksum(&rsdp, 20);
-    rsdp.extended_checksum = checksum(&rsdp, sizeof rsdp);
+    rsdp.checksum = firmware_checksum(&rsdp, 20);
+    rsdp.extended_checksum = firmware_checksum(&rsdp, sizeof rsdp);
     memcpy(out, &rsdp, sizeof rsdp);
     return w.a.len;
 }

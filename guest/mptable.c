@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "devices/pm.h"
+#include "guest/firmware.h"
 #include "pci/map.h"
 
 struct floating_pointer { /* 4.1 */
@@ -81,8 +82,6 @@ enum {
     PCI_SLOTS = 32,
     PCI_PINS = 4,
 };
-#define IOAPIC_ADDRESS     0xfec00000u
-#define LOCAL_APIC_ADDRESS 0xfee00000u
 
 static_assert(sizeof(struct header) + MPTABLE_MAX_CPUS * sizeof(struct processor) + 2 * sizeof(struct bus) +
                       sizeof(struct ioapic) +
@@ -133,14 +132,6 @@ static void put_bus(struct writer *w, unsigned id, const char *name)
     put(w, &bus, sizeof bus);
 }
 
-static uint8_t checksum(const void *bytes, size_t n)
-{
-    uint8_t sum = 0;
-    for (const uint8_t *p = bytes; n--; p++)
-        sum = (uint8_t)(sum + *p);
-    return (uint8_t)-sum;
-}
-
 size_t mptable_build(unsigned cpus, bool pci, uint32_t address, uint8_t out[MPTABLE_SIZE],
                      uint8_t pointer[MPTABLE_POINTER_SIZE])
 {
@@ -174,11 +165,11 @@ size_t mptable_build(unsigned cpus, bool pci, uint32_t address, uint8_t out[MPTA
     h.length = (uint16_t)w.length;
     h.entries = w.entries;
     memcpy(out, &h, sizeof h);
-    out[offsetof(struct header, checksum)] = checksum(out, w.length);
+    out[offsetof(struct header, checksum)] = firmware_checksum(out, w.length);
 
     struct floating_pointer p = {.address = address, .length = 1 /* paragraph */, .spec_rev = SPEC_1_4};
     memcpy(p.signature, "_MP_", sizeof p.signature);
-    p.checksum = checksum(&p, sizeof p);
+    p.checksum = firmware_checksum(&p, sizeof p);
     memcpy(pointer, &p, sizeof p);
     return w.length;
 }

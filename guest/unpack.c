@@ -66,7 +66,7 @@ static bool run(const struct kind *k, int in, struct unpacked *out, char *why, s
     out->fd = memfd_create("vmlet-unpacked", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (out->fd < 0 || ftruncate(out->fd, UNPACK_MAX) || fcntl(out->fd, F_ADD_SEALS, F_SEAL_GROW))
         return failed(why, size, k->argv[0], strerror(errno));
-    if (!program_filter(k->argv, in, out->fd, UNPACK_SECONDS * UINT64_C(1000000000), reason, sizeof reason))
+    if (!program_filter(k->argv, in, out->fd, UNPACK_SECONDS * SECOND, reason, sizeof reason))
         return failed(why, size, k->argv[0], reason);
     return take(out) || failed(why, size, k->argv[0], strerror(errno));
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* ACPI tables and the AML encoder. The judge of the whole is acpica-tools' iasl: it must take every table
  * apart, and compile the DSDT that it saw back into the same bytes without a remark. */
+#include "firmware_bytes.h"
 #include "test.h"
 
 #include <stdlib.h>
@@ -12,22 +13,6 @@
 #include "pci/map.h"
 
 static uint8_t image[ACPI_SIZE];
-
-static uint64_t le(const uint8_t *p, unsigned n)
-{
-    uint64_t v = 0;
-    while (n--)
-        v = v << 8 | p[n];
-    return v;
-}
-
-static uint8_t sum(const uint8_t *p, size_t n)
-{
-    uint8_t s = 0;
-    while (n--)
-        s = (uint8_t)(s + *p++);
-    return s;
-}
 
 /* The table with this signature, found as a guest finds it; its length and checksum are checked. */
 static const uint8_t *table(const char *signature, size_t size, uint32_t *len)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* The MP table, read as a guest reads it: from the signature in the EBDA's kilobyte on. */
+#include "firmware_bytes.h"
 #include "test.h"
 
 #include "guest/mptable.h"
@@ -9,22 +10,6 @@ enum {
     AT = 0xe1230,
 };
 static uint8_t image[MPTABLE_SIZE + 1], pointer[MPTABLE_POINTER_SIZE];
-
-static unsigned le(const uint8_t *p, unsigned n)
-{
-    unsigned v = 0;
-    while (n--)
-        v = v << 8 | p[n];
-    return v;
-}
-
-static uint8_t sum(const uint8_t *p, size_t n)
-{
-    uint8_t s = 0;
-    while (n--)
-        s = (uint8_t)(s + *p++);
-    return s;
-}
 
 /* What entry walks meet: sizes by type, the count, the length. */
 struct seen {
