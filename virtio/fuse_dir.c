@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* Listing folders. A listing is asked for in pieces of the guest's size; the place between two is the host's own cookie
- * (d_off), which stays good whatever happens in between, so nothing is kept but a descriptor. The host is asked for no more
- * entries than surely fit, so that almost never some are read that have to be sought back.
+ * (d_off), so nothing is kept but a descriptor. The host is asked for no more entries than surely fit, so that almost never
+ * some are read that have to be sought back. Known fault: where a cookie counts positions (tmpfs before Linux 6.6), a guest
+ * that goes back after it has removed names misses as many; `rm -r` of a large folder then leaves some.
  *
  * READDIRPLUS gives with each name what LOOKUP would. A name that cannot be looked up (gone meanwhile, table full) is given
  * without: then the guest asks when it wants to know. */
