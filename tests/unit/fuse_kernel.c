@@ -4,11 +4,11 @@
 #include "fuse_mount.h"
 
 /* Its exit status; 99 if it took too long. */
-static int shell(const struct mounted *m, const char *script)
+static int shell(struct mounted *m, const char *script)
 {
     char host[96];
     snprintf(host, sizeof host, "%s/share", m->dir);
-    pid_t pid = fork();
+    pid_t pid = fork_client(m);
     if (!pid) {
         setenv("H", host, 1);
         setenv("M", m->at, 1);
@@ -100,7 +100,7 @@ TEST(fuse_kernel_a_mapping_of_a_file_opened_to_append)
     int status = 0;
     if (!why) {
         snprintf(path, sizeof path, "%s/f", m.at);
-        pid_t pid = fork();
+        pid_t pid = fork_client(&m);
         if (!pid)
             _exit(map_and_append(path));
         waitpid(pid, &status, 0);

@@ -57,7 +57,7 @@ static void *serve(void *arg)
     return NULL;
 }
 
-/* NULL: or why not. */
+/* Served from fork_client() on. NULL: or why not. */
 static const char *mount_at(struct mounted *m, const struct fuse_config *with)
 {
     char err[256], options[128];
@@ -85,9 +85,17 @@ static const char *mount_at(struct mounted *m, const struct fuse_config *with)
              "fd=%d,rootmode=40000,user_id=0,group_id=0,default_permissions,allow_other", m->fd);
     if (mount("vmlet", m->at, "fuse", 0, options) < 0)
         return "mount() is refused";
-    for (int i = 0; i < SERVERS; i++)
-        CHECK(pthread_create(&m->thread[i], NULL, serve, m) == 0);
     return NULL;
+}
+
+/* Forks who works in the mount, and only then starts the threads that serve it: a child of a process with threads has the locks
+ * of its memory as another thread left them (the sanitizers' are never given back). */
+static pid_t fork_client(struct mounted *m)
+{
+    pid_t pid = fork();
+    for (int i = 0; pid && i < SERVERS; i++)
+        CHECK(pthread_create(&m->thread[i], NULL, serve, m) == 0);
+    return pid;
 }
 
 static void unmount(struct mounted *m)

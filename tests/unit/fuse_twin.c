@@ -333,7 +333,7 @@ static void chance(const struct fuse_config *config, unsigned slots)
     if (!why) {
         snprintf(plain, sizeof plain, "%s/plain", m.dir);
         CHECK(mkdir(plain, 0755) == 0);
-        pid_t pid = fork();
+        pid_t pid = fork_client(&m);
         if (!pid)
             _exit(work(m.at, plain, slots, test_scale(20000)));
         waitpid(pid, &status, 0);
