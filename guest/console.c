@@ -437,6 +437,8 @@ const char *console_failed(const struct console *c)
 void console_free(struct console *c)
 {
     term_restore();
+    watch_end(&c->watch);
+    watch_end(&c->hvc_watch);
     loop_task_cancel(&c->check);
     for (struct device *dev = c->config.board ? c->config.board->devices : NULL; dev; dev = dev->next)
         if (dev->class == &vconsole_class)

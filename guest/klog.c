@@ -3,6 +3,7 @@
  * special ones stand before the general. */
 #include "guest/klog.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define KIND(k) (1u << KLOG_##k)
@@ -22,6 +23,7 @@ static const struct {
     {"BUG: KMSAN:",                                     AT_START, KIND(KASAN)              },
     {"BUG: KFENCE:",                                    AT_START, KIND(KASAN)              },
     {"BUG: KCSAN:",                                     AT_START, KIND(KCSAN)              },
+    {"KASAN: ",                                         AT_START, KIND(KASAN)              },
     {"UBSAN:",                                          AT_START, KIND(UBSAN)              },
  /* kernel/locking/lockdep.c */
     {"WARNING: possible circular locking dependency",   AT_START, KIND(LOCKDEP)            },
@@ -33,9 +35,10 @@ static const struct {
     {"WARNING: held lock freed",                        AT_START, KIND(LOCKDEP)            },
     {"WARNING: lock held when returning to user space", AT_START, KIND(LOCKDEP)            },
     {"WARNING: Nested lock was not taken",              AT_START, KIND(LOCKDEP)            },
+    {" still has locks held!",                          ANYWHERE, KIND(LOCKDEP)            },
     {"-safe -> ",                                       ANYWHERE, KIND(LOCKDEP)            },
     {"INFO: trying to register non-static key",         AT_START, KIND(LOCKDEP)            },
-    {"BUG: Invalid wait context",                       AT_START, KIND(LOCKDEP)            },
+    {"[ BUG: Invalid wait context ]",                   AT_START, KIND(LOCKDEP)            },
     {"BUG: MAX_LOCK",                                   AT_START, KIND(LOCKDEP)            },
     {"BUG: MAX_STACK_TRACE",                            AT_START, KIND(LOCKDEP)            },
     {"DEBUG_LOCKS_WARN_ON",                             AT_START, KIND(LOCKDEP)            },
@@ -46,9 +49,11 @@ static const struct {
     {"BUG: workqueue lockup",                           AT_START, KIND(HUNG)               },
     {"Watchdog detected hard LOCKUP",                   ANYWHERE, KIND(HUNG)               },
     {"blocked for more than",                           ANYWHERE, KIND(HUNG)               },
+    {"blocked in I/O wait for more than",               ANYWHERE, KIND(HUNG)               },
  /* kernel/rcu/tree_stall.h */
     {"self-detected stall",                             ANYWHERE, KIND(RCU)                },
     {"detected stalls on CPUs",                         ANYWHERE, KIND(RCU)                },
+    {"detected stalls on tasks",                        ANYWHERE, KIND(RCU)                },
     {"detected expedited stalls",                       ANYWHERE, KIND(RCU)                },
     {"kthread starved for",                             ANYWHERE, KIND(RCU)                },
  /* arch/x86/mm/fault.c, kernel/traps.c, kernel/dumpstack.c */
@@ -65,6 +70,7 @@ static const struct {
     {"PANIC: double fault",                             AT_START, KIND(OOPS)               },
     {"kernel BUG at ",                                  AT_START, KIND(BUG)                },
     {"BUG: ",                                           AT_START, KIND(BUG)                },
+    {"BUG ",                                            AT_START, KIND(BUG)                }, /* mm/slub.c */
     {"WARNING: ",                                       AT_START, KIND(WARN)               },
  /* mm/kmemleak.c */
     {"new suspected memory leaks",                      ANYWHERE, KIND(LEAK)               },
@@ -101,6 +107,7 @@ void klog_init(struct klog *k, void (*report)(void *ctx, const struct klog_repor
     k->report = report;
     k->ctx = ctx;
     k->kinds = 0;
+    k->cut = false;
 }
 
 static void add(struct klog *k, const char *line)
@@ -127,13 +134,19 @@ void klog_end(struct klog *k)
     k->report(k->ctx, &report);
 }
 
+/* WARN() with a text of its own says the text first and then, on x86, where it stands: the report begins with where, so that its
+ * first line names the trouble, and the text comes next. */
 static void begin(struct klog *k, unsigned kinds, const char *line)
 {
     k->kinds = kinds;
     k->lines = k->truncated = 0;
     k->used = k->first = 0;
     add(k, line);
-    if (kinds & (KIND(LEAK) | KIND(TAINT))) /* one line says it all */
+    if (k->cut && k->before[0])
+        add(k, k->before);
+    k->cut = false;
+    /* One line says it all: nothing that follows by chance is taken for its trace, in which --allow would look as well. */
+    if (kinds & (KIND(LEAK) | KIND(TAINT)) || (kinds == KIND(WARN) && !strstr(line, " at ")))
         klog_end(k);
 }
 
@@ -148,17 +161,32 @@ static bool is_ruler(const char *line)
 static bool is_last(const struct klog *k, const char *line)
 {
     bool ruled = k->kinds & (KIND(KASAN) | KIND(KCSAN) | KIND(UBSAN));
-    bool unmarked = k->kinds & (KIND(LOCKDEP) | KIND(HUNG) | KIND(RCU));
+    bool unmarked = k->kinds & (KIND(LOCKDEP) | KIND(HUNG) | KIND(RCU)) || k->kinds == KIND(BUG);
     return begins(line, "---[ end trace") || begins(line, "---[ end Kernel panic") ||
            (ruled && is_ruler(line)) || (unmarked && begins(line + strspn(line, " "), "</TASK>"));
+}
+
+/* Whether the line, a trouble by itself, says more about the one that is being reported. */
+static bool is_more(const struct klog *k, unsigned kinds, const char *line)
+{
+    if (kinds == KIND(OOPS)) /* what the CPU says of a BUG or a bad address */
+        return k->kinds & (KIND(BUG) | KIND(OOPS) | KIND(KASAN));
+    if (kinds == KIND(KASAN)) /* what a bad address may have been */
+        return k->kinds & KIND(OOPS) && begins(line, "KASAN: ");
+    /* DEBUG_LOCKS_WARN_ON() is a WARN() with a text */
+    return kinds == KIND(WARN) && k->kinds == KIND(LOCKDEP) && k->lines == 1;
 }
 
 void klog_line(struct klog *k, const char *line)
 {
     unsigned kinds = klog_judge(line);
-    /* what the CPU says of a BUG or a bad address is part of the same trouble */
-    bool same = k->kinds && kinds == KIND(OOPS) && k->kinds & (KIND(BUG) | KIND(OOPS) | KIND(KASAN));
-    if (k->kinds && (!kinds || same)) {
+    if (begins(line, "------------[ cut here ]")) {
+        klog_end(k);
+        k->cut = true;
+        k->before[0] = 0;
+        return;
+    }
+    if (k->kinds && (!kinds || is_more(k, kinds, line))) {
         k->kinds |= kinds;
         add(k, line);
         if (is_last(k, line) || k->lines >= KLOG_LINES)
@@ -168,4 +196,8 @@ void klog_line(struct klog *k, const char *line)
     klog_end(k);
     if (kinds)
         begin(k, kinds, line);
+    else if (k->cut && !k->before[0])
+        snprintf(k->before, sizeof k->before, "%s", line);
+    else
+        k->cut = false; /* more than a text's line: it was no WARN()'s */
 }

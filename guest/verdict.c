@@ -152,7 +152,8 @@ void verdict_heard(struct verdict *v)
 void verdict_log(struct verdict *v, const char *line)
 {
     verdict_heard(v);
-    snprintf(v->last_line, sizeof v->last_line, "%s", line);
+    if (line[strspn(line, " \t")])
+        snprintf(v->last_line, sizeof v->last_line, "%s", line);
     if (v->config.symbols)
         symbols_learn_line(v->config.symbols, line);
     klog_line(&v->klog, line);

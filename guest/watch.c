@@ -64,14 +64,24 @@ static void line_end(struct watch *w)
     w->line[w->len] = 0;
     w->len = 0;
     const char *text = message(w->line);
+    bool bare = text == w->line;
     enum watch_event event = judge(text);
     /* The kernel does not wait for a new line: its message may stand behind a prompt. */
     for (const char *p = w->line; event == WATCH_LINE_END && (p = stamp(p)); p++) {
-        event = is_quoted(w->line, p) ? WATCH_LINE_END : judge(message(p));
-        if (event != WATCH_LINE_END)
+        if (is_quoted(w->line, p))
+            continue;
+        event = judge(message(p));
+        if (event != WATCH_LINE_END || bare)
             text = message(p);
+        bare = false;
     }
     w->event(w->arg, event, text);
+}
+
+void watch_end(struct watch *w)
+{
+    if (w->len)
+        line_end(w);
 }
 
 void watch_feed(struct watch *w, const void *bytes, size_t n)

@@ -19,7 +19,7 @@
  *
  * A report may be of several kinds (a BUG() is an oops too). It begins with the line that names the trouble and takes in
  * what follows up to "---[ end trace", a closing ruler, or the end of the call trace, at most KLOG_LINES lines and KLOG_BYTES
- * bytes; a new trouble begins a new one. Nothing here grows: a report is built in place, and there is one at a time.
+ * bytes; a new trouble begins a new one. The text of a WARN(), which the kernel says before, stands second. Nothing here grows: a report is built in place, and there is one at a time.
  *
  * Thread: one, the console's. Never fails.
  */
@@ -64,6 +64,8 @@ struct klog {
     unsigned kinds; /* of the report being built; 0: none is */
     unsigned lines, truncated;
     size_t used, first;
+    bool cut; /* "cut here" was the last line, or the last but one and `before` came after it */
+    char before[256];
     char text[KLOG_BYTES];
 };
 

@@ -29,12 +29,16 @@ enum watch_event {
 };
 
 struct watch {
-    void (*event)(void *arg, enum watch_event event,
-                  const char *line); /* line: without prefix fields and line end */
+    void (*event)(
+        void *arg, enum watch_event event,
+        const char *line); /* line: without what stands before the kernel's message, and without line end */
     void *arg;
     size_t len;
     char line[WATCH_LINE + 1];
 };
+
+/* The log is over: what came of a line without its end is a line. */
+void watch_end(struct watch *w);
 
 /* Loop thread or, with the console's device lock held, any thread; the callback runs inside. */
 void watch_feed(struct watch *w, const void *bytes, size_t n);

@@ -232,7 +232,7 @@ void stream_out_notify_empty(struct stream_out *s)
 bool stream_out_is_empty(struct stream_out *s)
 {
     lock_take(&s->lock);
-    bool empty = !s->used && !s->in_write;
+    bool empty = !s->used && !s->in_write && (!s->lost || s->error_told);
     lock_drop(&s->lock);
     return empty;
 }

@@ -219,6 +219,26 @@ TEST(S3_stdout_has_no_reader)
     loop_free(o.loop);
 }
 
+/* Who sees the stream empty and ends has been told that it is so because all was lost. */
+TEST(S3_lost_is_not_empty_before_it_is_told)
+{
+    struct owner o = {.loop = loop_new(NULL)};
+    int fd = open("/dev/full", O_WRONLY);
+    CHECK(fd >= 0);
+    struct stream_out *s = stream_out_new(o.loop, fd, 100, &ops, &o);
+    CHECK_EQ(stream_out_write(s, "hello", 5), 5);
+    while (!stream_out_error(s)) /* the loop does not run meanwhile */
+        sched_yield();
+    CHECK(!stream_out_is_empty(s));
+    CHECK_EQ(o.errors, 0);
+    flush(&o, s);
+    CHECK(stream_out_is_empty(s));
+    CHECK_EQ(o.errors, 1);
+    stream_out_free(s);
+    close(fd);
+    loop_free(o.loop);
+}
+
 TEST(S3_stdout_is_a_full_disk)
 {
     struct owner o = {.loop = loop_new(NULL)};

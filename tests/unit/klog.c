@@ -9,7 +9,7 @@
 
 static struct {
     unsigned n, kinds[64], truncated;
-    char first[64][160];
+    char first[64][160], second[64][160];
     size_t lines[64];
 } got;
 
@@ -19,6 +19,8 @@ static void on_report(void *ctx, const struct klog_report *r)
     if (got.n < 64) {
         got.kinds[got.n] = r->kinds;
         snprintf(got.first[got.n], sizeof got.first[0], "%.*s", (int)r->first, r->text);
+        snprintf(got.second[got.n], sizeof got.second[0], "%.*s", (int)strcspn(r->text + r->first + 1, "\n"),
+                 r->text + r->first + 1);
         for (const char *p = r->text; (p = strchr(p, '\n')); p++)
             got.lines[got.n]++;
     }
@@ -68,6 +70,14 @@ TEST(klog_kinds_by_their_first_line)
         {"rcu: INFO: rcu_preempt self-detected stall on CPU",                                        KIND(RCU)                },
         {"rcu: INFO: rcu_sched detected stalls on CPUs/tasks:",                                      KIND(RCU)                },
         {"kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",                  KIND(LEAK)               },
+        {"[ BUG: Invalid wait context ]",                                                            KIND(LOCKDEP)            },
+        {"WARNING: halt/675 still has locks held!",                                                  KIND(LOCKDEP)            },
+        {"INFO: task dd:456 blocked in I/O wait for more than 122 seconds.",                         KIND(HUNG)               },
+        {"INFO: rcu_tasks detected stalls on tasks:",                                                KIND(RCU)                },
+        {"BUG kmalloc-64 (Not tainted): Redzone overwritten",                                        KIND(BUG)                },
+        {"KASAN: null-ptr-deref in range [0x0000000000000000-0x0000000000000007]",                   KIND(KASAN)              },
+        {"Oops: general protection fault, probably for non-canonical address 0x1: 0000 [#1] SMP",    KIND(OOPS)               },
+        {"WARNING: lib/refcount.c:28 at refcount_warn_saturate+0x1/0x2, CPU#0: sh/1",                KIND(WARN)               },
         {"edu: loading out-of-tree module taints kernel.",                                           KIND(TAINT)              },
         {"edu: module verification failed: signature and/or required key missing - tainting kernel",
          KIND(TAINT)                                                                                                          },
@@ -112,6 +122,54 @@ TEST(klog_a_warning_takes_its_trace_along)
              "more\n");
     CHECK_EQ(got.n, 1);
     CHECK_EQ(got.lines[0], 7);
+}
+
+/* The text is what --allow is written for, and what tells one WARN() of a function from the other. */
+TEST(klog_a_warning_with_a_text_of_its_own)
+{
+    read_log("------------[ cut here ]------------\n"
+             "refcount_t: underflow; use-after-free.\n"
+             "WARNING: CPU: 0 PID: 1 at x.c:1 f+0x1/0x2\n"
+             "---[ end trace 0000000000000000 ]---\n"
+             "------------[ cut here ]------------\n"
+             "WARNING: CPU: 0 PID: 1 at x.c:1 g+0x1/0x2\n"
+             "---[ end trace 0000000000000000 ]---\n"
+             "------------[ cut here ]------------\n"
+             "DEBUG_LOCKS_WARN_ON(1)\n"
+             "WARNING: CPU: 0 PID: 1 at x.c:1 h+0x1/0x2\n"
+             "---[ end trace 0000000000000000 ]---\n");
+    CHECK_EQ(got.n, 3);
+    CHECK(!strncmp(got.first[0], "WARNING: ", 9));
+    CHECK(!strcmp(got.second[0], "refcount_t: underflow; use-after-free."));
+    CHECK_EQ(got.lines[0], 3);
+    CHECK_EQ(got.lines[1], 2);
+    CHECK_EQ(got.kinds[2], KIND(LOCKDEP) | KIND(WARN));
+    CHECK_EQ(got.lines[2], 3);
+}
+
+/* What follows is no part of it: --allow is not to find there what lets it pass. */
+TEST(klog_a_report_ends_where_its_trace_ends)
+{
+    read_log("WARNING: this is one line\n"
+             "a driver speaks\n"
+             "BUG: sleeping function called from invalid context at x.c:1\n"
+             "Call Trace:\n"
+             " <TASK>\n"
+             " </TASK>\n"
+             "a driver speaks\n");
+    CHECK_EQ(got.n, 2);
+    CHECK_EQ(got.lines[0], 1);
+    CHECK_EQ(got.lines[1], 4);
+}
+
+TEST(klog_kasan_explains_a_bad_address)
+{
+    read_log(
+        "Oops: general protection fault, probably for non-canonical address 0xdffffc0000000000: 0000 [#1]\n"
+        "KASAN: null-ptr-deref in range [0x0000000000000000-0x0000000000000007]\n"
+        "---[ end trace 0000000000000000 ]---\n");
+    CHECK_EQ(got.n, 1);
+    CHECK_EQ(got.kinds[0], KIND(OOPS) | KIND(KASAN));
 }
 
 TEST(klog_a_bug_and_its_oops_are_one)
@@ -170,7 +228,7 @@ TEST(klog_a_trace_without_end_is_cut)
     static char line[1025];
     memset(&got, 0, sizeof got);
     klog_init(&k, on_report, NULL);
-    klog_line(&k, "WARNING: CPU: 0");
+    klog_line(&k, "WARNING: CPU: 0 PID: 1 at x.c:1 f+0x1/0x2");
     for (unsigned i = 0; i < 10 * KLOG_LINES; i++) {
         memset(line, 'x', sizeof line - 1);
         line[i * 37 % (sizeof line - 1)] = 0;

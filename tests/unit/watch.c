@@ -59,6 +59,38 @@ TEST(watch_finds_a_message_behind_a_prompt)
               "......");
 }
 
+static char text[WATCH_LINE + 1];
+
+static void keep(void *arg, enum watch_event event, const char *line)
+{
+    (void)arg, (void)event;
+    strcpy(text, line);
+}
+
+static const char *line_of(const char *bytes)
+{
+    struct watch w = {.event = keep};
+    text[0] = 0;
+    watch_feed(&w, bytes, strlen(bytes));
+    watch_end(&w);
+    watch_end(&w);
+    return text;
+}
+
+/* For who reads the log for warnings, as for the panic. */
+TEST(watch_gives_the_message_behind_a_prompt)
+{
+    CHECK_STR(line_of("login: [   34.123456][  T12] WARNING: CPU: 0\n"), "WARNING: CPU: 0");
+    CHECK_STR(line_of("[    1.000000] a driver: [    0.123456] said\n"), "a driver: [    0.123456] said");
+    CHECK_STR(line_of("Nov 22 kernel: [   34.123456] BUG: old\n"), "Nov 22 kernel: [   34.123456] BUG: old");
+}
+
+TEST(watch_line_that_the_end_cuts)
+{
+    CHECK_STR(line_of("[    1.000000] one\n[    2.000000] not ok 1"), "not ok 1");
+    CHECK_STR(line_of("whole\n"), "whole");
+}
+
 TEST(watch_line_without_end_stays_bounded)
 {
     struct watch w = {.event = note};

@@ -54,7 +54,7 @@ size_t stream_out_write(struct stream_out *s, const void *data, size_t n);
 size_t stream_out_room(struct stream_out *s);
 
 /* ops.empty follows, at once if nothing is under way. The way to end a run: on the loop, so that signals still work when
- * the reader of a full pipe never comes back. */
+ * the reader of a full pipe never comes back. A stream whose bytes were lost is not empty before ops.error has said so. */
 void stream_out_notify_empty(struct stream_out *s);
 bool stream_out_is_empty(struct stream_out *s);
 
