@@ -303,6 +303,11 @@ static bool turn_data(struct tcp_conn *c)
 {
     if (c->flags & FIN_OUT && c->snd_nxt == c->fin_seq + 1)
         c->flags &= ~(uint32_t)READABLE;
+    /* Reset when its end had been told: nobody peeks any more, who would find that out; and the guest may only be waiting. */
+    if ((c->flags & (HOST_ERROR | FIN_ACKED | FIN_IN)) == (HOST_ERROR | FIN_ACKED)) {
+        conn_abort(c);
+        return true;
+    }
     if (!(c->flags & READABLE))
         return true;
 

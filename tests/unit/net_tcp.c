@@ -295,6 +295,37 @@ TEST(reset_travels_both_ways)
     w_close_all(w);
 }
 
+/* The far end has closed, and resets when the guest writes, or because its program has ended: a guest that only waits to write
+ * must hear of it as well. */
+TEST(reset_after_the_hosts_fin_reaches_a_silent_guest)
+{
+    struct world *w = world();
+    w_open(w, 16);
+    for (int acked = 0; acked < 2; acked++) {
+        struct link l = w_establish(w, (uint16_t)(50 + acked));
+        struct seg ack = {
+            .guest_port = l.port, .seq = l.seq, .ack = l.ack + 1, .flags = F_ACK, .wnd = GUEST_WND};
+        w->socks[l.fd].eof = true;
+        w_event(w, l.fd, EPOLLIN | EPOLLRDHUP);
+        w_run(w);
+        CHECK_EQ(w_out(w).flags, F_FIN | F_ACK | F_PSH);
+        if (acked)
+            w_in(w, &ack);
+        w->socks[l.fd].error = -EPIPE;
+        w_event(w, l.fd, EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP);
+        w_run(w);
+        if (!acked) {
+            CHECK_EQ(w->out_n, 0); /* the FIN first */
+            w_in(w, &ack);
+        }
+        struct seg s = w_out(w);
+        CHECK_EQ(s.flags, F_RST | F_ACK);
+        CHECK_EQ(s.seq, l.ack + 1);
+        CHECK_EQ(tcp_connections(w->t), 0);
+    }
+    w_close_all(w);
+}
+
 TEST(busy_loses_nothing)
 {
     struct world *w = world();
