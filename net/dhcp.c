@@ -4,11 +4,13 @@
  *
  * Addresses are leased by hardware address: the first guest gets guest_ip, others on the same network (a hub) those
  * above it. A lease that is asked for is held by whoever has it; when all LEASES are taken, the one that was used least
- * recently gives way, if it was only offered or released. What a client asks for and may not have is answered with NAK, so
- * that it starts again at once. Options are read to the message's end and no further, and what they should hold is
- * believed only at its exact length. Nothing here has a timer: a lease never ends by itself. */
+ * recently gives way, if it was only offered or released, or has run out: a client that was told LEASE_SECONDS has asked
+ * again by then, or is gone. What a client asks for and may not have is answered with NAK, so that it starts again at
+ * once. Options are read to the message's end and no further, and what they should hold is believed only at its exact
+ * length. Nothing here has a timer: that a lease has run out is found when its address is wanted. */
 #include <stdlib.h>
 
+#include "kvm/host/ns.h"
 #include "net/user_priv.h"
 
 enum {
@@ -60,7 +62,8 @@ enum {
 struct lease {
     uint8_t mac[6];
     bool used, bound, declined;
-    uint32_t age; /* of its last use */
+    uint32_t age;   /* of its last use */
+    uint64_t since; /* bound or declined: the loop's time of it */
 };
 /* leases[i] is of address first + i */
 struct dhcp {
@@ -98,6 +101,12 @@ static bool is_ours(struct user *u, uint32_t address)
     return address == get32(u->host4.b + 12) || address == get32(u->dns4.b + 12);
 }
 
+/* Its address is nobody else's to have. */
+static bool is_held(struct user *u, const struct lease *l)
+{
+    return l->used && (l->bound || l->declined) && loop_now(u->loop) - l->since <= LEASE_SECONDS * SECOND;
+}
+
 /* The client's lease, or with `make` a new one; NULL: no address is left. */
 static struct lease *lease_of(struct user *u, const uint8_t mac[6], bool make)
 {
@@ -107,7 +116,7 @@ static struct lease *lease_of(struct user *u, const uint8_t mac[6], bool make)
         struct lease *l = &d->leases[i];
         if (l->used && !l->declined && !memcmp(l->mac, mac, 6))
             return l;
-        if (is_ours(u, address_of(d, l)) || (l->used && (l->bound || l->declined)))
+        if (is_ours(u, address_of(d, l)) || is_held(u, l))
             continue;
         if (!best || (best->used && (!l->used || l->age < best->age)))
             best = l;
@@ -252,6 +261,7 @@ static void request(struct user *u, const struct message *m)
     }
     l->bound = true;
     l->age = ++u->dhcp->age;
+    l->since = loop_now(u->loop);
     answer(u, m, ACK, wanted);
 }
 
@@ -280,8 +290,10 @@ void dhcp_input(struct user *u, const struct ip_packet *p)
         break;
     case DECLINE: /* somebody has it already: not again */
         l = lease_of(u, m.b + BOOTP_CHADDR, false);
-        if (l && address_of(u->dhcp, l) == m.requested)
+        if (l && address_of(u->dhcp, l) == m.requested) {
             l->declined = true;
+            l->since = loop_now(u->loop);
+        }
         break;
     case RELEASE:
         l = lease_of(u, m.b + BOOTP_CHADDR, false);

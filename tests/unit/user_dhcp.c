@@ -238,3 +238,25 @@ TEST(U8_ten_thousand_hardware_addresses)
     CHECK(b->user->drops[USER_DROP_DHCP] > 0);
     bed_free(b);
 }
+
+/* Containers in the guest that come and go, each with an address of its own making: none releases anything. */
+TEST(U8_leases_that_ran_out_are_given_to_others)
+{
+    struct bed *b = bed_new(NULL);
+    for (unsigned day = 0; day < 3; day++) {
+        for (uint8_t i = 0; i < 64; i++) {
+            struct ask a = {.type = DISCOVER, .mac = (uint8_t)(1 + day * 64 + i)};
+            uint8_t want[4];
+            CHECK_EQ(ask(b, a), OFFER);
+            memcpy(want, yiaddr(b), 4);
+            CHECK_EQ(ask(b, (struct ask){REQUEST, a.mac, want, HOST, NULL, false}), ACK);
+            if (i == 0) /* finds somebody else there */
+                CHECK_EQ(ask(b, (struct ask){DECLINE, a.mac, want, HOST, NULL, false}), 0);
+        }
+        CHECK_EQ(ask(b, (struct ask){.type = DISCOVER, .mac = 0}), 0); /* all are held */
+        bed_wait(b, 24ull * 3600 * 1000000000);
+        CHECK_EQ(ask(b, (struct ask){.type = DISCOVER, .mac = 0}), 0); /* to the last second */
+        bed_wait(b, 1000000000);
+    }
+    bed_free(b);
+}
