@@ -327,6 +327,7 @@ static bool net_reset(struct virtio_device *v)
     struct virtio_net *n = (struct virtio_net *)v;
     n->offloads = 0;
     net_accept(n);
+    memcpy(n->mac, n->first_mac, sizeof n->mac); /* one that a driver has set was that driver's */
     net_filter_reset(n);
     net_set_pairs(n, 1);
     n->to_flush = 0;
@@ -365,6 +366,7 @@ static const char *virtio_net_init(struct device *dev, struct board *board)
     memcpy(n->mac, first, sizeof first);
     if (n->mac_text && !ether_address(n->mac_text, n->mac))
         return "mac= is no card's address (six bytes such as 02:00:00:00:00:01)";
+    memcpy(n->first_mac, n->mac, sizeof n->mac);
     if (!board->net)
         return "this machine has no network";
     if (!port_init(&n->port, board->net, dev->id, &net_port_ops))

@@ -79,7 +79,8 @@ struct virtio_net {
     const char *mac_text;
     uint32_t pairs_max;
 
-    uint8_t mac[ETHER_ADDRESS]; /* configuration */
+    uint8_t first_mac[ETHER_ADDRESS]; /* the card's own: what `mac` is at each reset */
+    uint8_t mac[ETHER_ADDRESS];       /* configuration */
     uint16_t status, max_pairs;
 
     uint16_t pairs;    /* in use */

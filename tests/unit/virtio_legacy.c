@@ -320,9 +320,9 @@ TEST(legacy_card_has_its_address_written_by_no_other_driver)
     card_start(NET_MAC);
     out(io + L_CONFIG + 5, 0x42, 1);
     CHECK_EQ(in(io + L_CONFIG + 5, 1), 0x42);
-    vdev_start(F_VERSION_1);
+    vdev_start(F_VERSION_1); /* which resets: it has its own again */
     g_write(vd.cap[CAP_DEVICE] + 5, 0x43, 1);
-    CHECK_EQ(g_read(vd.cap[CAP_DEVICE] + 5, 1), 0x42);
+    CHECK_EQ(g_read(vd.cap[CAP_DEVICE] + 5, 1), 9);
 }
 
 /* Features by the one interface, status by the other: what was never offered is never in force. */

@@ -367,6 +367,18 @@ TEST(vnet_link_and_announcement)
     CHECK_EQ(g_read(vd.cap[CAP_DEVICE] + 6, 2), 1);
 }
 
+/* `ip link set address`, and then another driver (rmmod, kexec): it reads the card's own again. */
+TEST(vnet_address_is_the_cards_own_after_a_reset)
+{
+    uint8_t mac[6] = {2, 0, 0, 0, 0, 5};
+    card("mac=02:00:00:00:00:09");
+    vdev_start_sized(F_VERSION_1 | F_BIT(NF_CTRL) | F_BIT(NF_MAC_ADDR), 64);
+    CHECK_EQ(control(1, 1, mac, 6), 0);
+    CHECK_EQ(g_read(vd.cap[CAP_DEVICE] + 5, 1), 5);
+    c_write(C_STATUS, 0, 1);
+    CHECK_EQ(g_read(vd.cap[CAP_DEVICE] + 5, 1), 9);
+}
+
 /* Received frames follow the pair on which their flow was last sent; the control queue is where 5.1.2 says. */
 TEST(vnet_pairs)
 {
