@@ -104,9 +104,15 @@ static void next_resolver(struct query *q)
     ask(q);
 }
 
+/* It repeats the question; only who could not make anything of it may leave it out (RFC 1035, 4.1.1: format error, not
+ * implemented, refused), which is an answer nevertheless. */
 static bool is_answer(const struct query *q, const uint8_t *a, size_t len)
 {
-    return len >= q->question && !memcmp(a, q->b, 2) && a[2] & DNS_QR && !memcmp(a + 4, q->b + 4, 2) &&
+    if (len < DNS_HEADER || memcmp(a, q->b, 2) || !(a[2] & DNS_QR))
+        return false;
+    if (len == DNS_HEADER && !get16(a + 4))
+        return a[3] & 15;
+    return len >= q->question && !memcmp(a + 4, q->b + 4, 2) &&
            !memcmp(a + DNS_HEADER, q->b + DNS_HEADER, q->question - DNS_HEADER);
 }
 

@@ -460,6 +460,28 @@ TEST(dns_goes_to_the_next_resolver_when_one_is_silent_or_gone_or_cannot)
     dns_bed_free(&d);
 }
 
+TEST(dns_bare_header_is_an_answer_if_it_says_why)
+{
+    struct dns_bed d = dns_bed(false);
+    uint8_t got[600];
+    struct sockaddr_in from;
+    send_udp4(d.b, 7777, DNS, 53, question, sizeof question);
+    CHECK_EQ(host_take(d.fd[0], got, sizeof got, &from), sizeof question);
+    got[2] |= 0x80;
+    got[4] = got[5] = 0; /* no question */
+    host_say(d.fd[0], &from, got, 12);
+    bed_run(d.b);
+    CHECK_EQ(d.b->got, 0);
+    got[3] = 1; /* FORMERR: who knows no EDNS */
+    host_say(d.fd[0], &from, got, 12);
+    bed_run(d.b);
+    CHECK_EQ(d.b->got, 1);
+    CHECK_EQ(get16(last_l4(d.b) + 8), 0xabcd);
+    CHECK_EQ(last_l4(d.b)[11] & 15, 1);
+    CHECK_EQ(last_l4_len(d.b), 8 + 12);
+    dns_bed_free(&d);
+}
+
 TEST(dns_reads_resolv_conf_again_when_it_changed)
 {
     struct dns_bed d = dns_bed(false);
