@@ -95,10 +95,10 @@ test_in_a_cgroup_with_little_memory() {
     echo 0 2>/dev/null >$group/memory.swap.max || true
     inside() { sh -c 'echo $$ >'$group'/cgroup.procs; exec "$@"' sh "$@"; }
     got=0
-    inside timeout -k 1 20 "$vmlet" run -k "$value" -m 1G -c 1 --device exit >out 2>err </dev/null || got=$?
+    inside timeout -k 5 60 "$vmlet" run -k "$value" -m 1G -c 1 --device exit >out 2>err </dev/null || got=$?
     [ $got = 42 ] # memory is the host's only when it is touched
     got=0
-    inside timeout -k 1 20 "$vmlet" run -k "$value" -m 64 -c 1 --device exit --mem-prealloc --name low >out 2>err </dev/null || got=$?
+    inside timeout -k 5 60 "$vmlet" run -k "$value" -m 64 -c 1 --device exit --mem-prealloc --name low >out 2>err </dev/null || got=$?
     [ $got = 137 ] || [ $got = 125 ] || { echo "status $got"; cat err; return 1; }
     status 0 "$vmlet" list
     [ -z "$(ls run/vmlet)" ]

@@ -7,7 +7,7 @@ ask() {
     python3 - "$XDG_RUNTIME_DIR/vmlet/$1.sock" "$2" <<'END'
 import socket, sys
 s = socket.socket(socket.AF_UNIX)
-s.settimeout(8)
+s.settimeout(60)
 s.connect(sys.argv[1])
 try:
     s.sendall(sys.argv[2].encode().decode("unicode_escape").encode("latin1"))
@@ -85,7 +85,7 @@ test_debug_and_stat() {
 }
 
 test_paused_guests_end() {
-    guest p "$count" --timeout 2 --result result >numbers
+    guest p "$count" --timeout 4 --result result >numbers
     status 0 "$vmlet" pause p
     sleep 0.2
     size=$(stat -c %s numbers)

@@ -7,7 +7,7 @@ test_many_short_runs_leave_nothing() {
     while [ $n -lt $((50 * ${TEST_SCALE:-1})) ]; do
         n=$((n + 1))
         got=0
-        timeout -k 1 10 "$vmlet" run -k "$value" --device exit -m 16 -c $((n % 4 + 1)) >out 2>err </dev/null || got=$?
+        timeout -k 5 60 "$vmlet" run -k "$value" --device exit -m 16 -c $((n % 4 + 1)) >out 2>err </dev/null || got=$?
         [ $got = 42 ] && [ ! -s err ] || { echo "run $n: status $got"; cat err; return 1; }
     done
     [ -z "$(ls run/vmlet)" ]
@@ -22,7 +22,7 @@ test_exit_with_the_console_full() {
 test_triple_fault_and_timeout() {
     for t in 1ms 10ms 20ms 50ms 100ms; do
         got=0
-        timeout -k 1 10 "$vmlet" run -k "$triple" -m 16 --timeout $t --result result >out 2>err || got=$?
+        timeout -k 5 60 "$vmlet" run -k "$triple" -m 16 --timeout $t --result result >out 2>err || got=$?
         case $got in
         123) result reason=triple-fault ;;
         124) result reason=timeout ;;
@@ -52,7 +52,7 @@ test_pipes_that_nobody_reads() {
     result reason=setup status=125
     "$vmlet" run -k "$value" --kernel-log fifo --result result &
     guest=$!
-    sleep 0.3
+    hears $guest
     kill $guest
     ended 143
     result reason=signal status=143
@@ -70,22 +70,23 @@ test_keys_and_terminals() {
     command -v script >/dev/null || { echo "needs script"; return 77; }
     cat >inner <<END
 stty -a >before
-'$vmlet' run -k '$idle' -m 16 \$1 --result result
+'$vmlet' run -k '$idle' -m 16 --name keys \$1 --result result
 echo \$? >status
 stty -a >after
 END
     run() { script -qec "sh inner '$1'" /dev/null >typescript; }
-    { sleep 1; printf 'x\001\001x\001x'; sleep 0.5; } | run '--timeout 9'
+    up() { until_true "$vmlet" info keys mtree; } # then the terminal is raw, too
+    { up; printf 'x\001\001x\001x'; sleep 0.5; } | run '--timeout 60'
     cmp before after && result reason=stopped 'detail=Ctrl-a x' && [ "$(cat status)" = 123 ]
     { sleep 2; } | run '--timeout 1'
     cmp before after && result reason=timeout
-    { sleep 1; printf '\003'; sleep 1; } | run '--timeout 2' # Ctrl-c is the guest's
+    { up; printf '\003'; sleep 2; } | run '--timeout 2' # Ctrl-c is the guest's
     cmp before after && result reason=timeout
 }
 
 test_an_idle_guest_wakes_nobody() {
     command -v strace >/dev/null || { echo "needs strace"; return 77; }
-    "$vmlet" run -k "$idle" -m 16 --name i --timeout 9 &
+    "$vmlet" run -k "$idle" -m 16 --name i --timeout 90 &
     guest=$!
     until_true "$vmlet" info i mtree
     got=0

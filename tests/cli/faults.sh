@@ -16,7 +16,7 @@ test_X7_each_call_fails_once() {
             n=$((n + 1))
             rm -f fired result
             got=0
-            LD_PRELOAD=$WORK/fault.so FAULT="$call $n $error" FAULT_FIRED=fired timeout -k 1 10 \
+            LD_PRELOAD=$WORK/fault.so FAULT="$call $n $error" FAULT_FIRED=fired timeout -k 5 60 \
                 "$vmlet" run -k "$serial" --device exit -m 16 -c 2 --result result >out 2>err </dev/null || got=$?
             [ -e fired ] || break
             lines=$(wc -l <err)

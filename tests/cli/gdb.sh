@@ -8,7 +8,7 @@ gdb_at() {
         set -- "$@" -ex "$c"
         shift
     done
-    timeout -k 5 "$((30 * ${TEST_SLOW:-1}))" gdb -nx -q -batch -ex 'set remotetimeout 10' -ex 'target remote ./g' \
+    timeout -k 5 "$((60 * ${TEST_SLOW:-1}))" gdb -nx -q -batch -ex 'set remotetimeout 30' -ex 'target remote ./g' \
         "$@" "$debugged" >said 2>&1 </dev/null || true
 }
 said() { # REGEX...
@@ -80,10 +80,10 @@ test_step_to_the_end() {
 test_interrupt_detach_attach() {
     need_gdb
     guest d "$idle" --gdb ./g --result result
-    gdb_at 'continue' 'x/1i $pc' & # a halted CPU; nobody stops it but Ctrl-C
+    gdb_at 'shell : >attached' 'continue' 'x/1i $pc' & # a halted CPU; nobody stops it but Ctrl-C
     session=$!
-    until_true sh -c 'pgrep -f "target remote ./g" -P '$session' || pgrep -P '$session' timeout'
-    sleep 1
+    until_true test -e attached
+    until_true sh -c "'$vmlet' stat d | grep -q '^state  *runs'"
     status 0 "$vmlet" info d irq
     pkill -INT -P "$(pgrep -P $session timeout | head -n 1)" gdb || true
     wait $session
@@ -106,7 +106,7 @@ test_a_gdb_that_vanishes() {
 }
 
 test_stopped_and_still_there() {
-    guest d "$debugged" --device exit --gdb ./g --gdb-wait --timeout 2 --result result
+    guest d "$debugged" --device exit --gdb ./g --gdb-wait --timeout 4 --result result
     refused 'gdb that holds it' "$vmlet" resume d
     status 0 "$vmlet" info d pci
     ended 124
@@ -124,7 +124,7 @@ test_X_who_else_comes() {
 import socket
 def come():
     s = socket.socket(socket.AF_UNIX)
-    s.settimeout(8)
+    s.settimeout(60)
     s.connect("./g")
     return s
 def hung_up(s, data):
@@ -180,7 +180,7 @@ test_where() {
     need_gdb
     port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
     guest d "$debugged" --device exit -c 2 --gdb "$port" --gdb-wait
-    timeout 30 gdb -nx -q -batch -ex "target remote 127.0.0.1:$port" -ex 'continue' "$debugged" >said 2>&1 || true
+    timeout 60 gdb -nx -q -batch -ex "target remote 127.0.0.1:$port" -ex 'continue' "$debugged" >said 2>&1 || true
     ended 42
     said 'exited with code 052'
 }

@@ -56,9 +56,9 @@ test_postmortem_is_silent_about_those_that_printed() {
     config | grep -v INITRD >config
     status 124 "$vmlet" run -k k -m 64 --timeout 3
     says 'the kernel 6.1-test never got to its init; config: it has no initramfs support \(CONFIG_BLK_DEV_INITRD\)$'
-    "$vmlet" run -k k -m 64 >/dev/null 2>err &
+    "$vmlet" run -k k -m 64 >printed 2>err &
     guest=$!
-    sleep 1
+    until_true test -s printed
     kill $guest
     ended 143
     [ ! -s err ]

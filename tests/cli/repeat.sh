@@ -37,7 +37,7 @@ test_until_fail() {
     ln -s good.elf link
     (until_true grep -q '^ok    boot 2' out2 && ln -sfn payload link.new && mv -T link.new link) &
     got=0
-    timeout -k 5 60 "$vmlet" run -k link --device exit --device edu -m 16 -c 1 --until-fail --result result >out2 2>err </dev/null || got=$?
+    timeout -k 5 120 "$vmlet" run -k link --device exit --device edu -m 16 -c 1 --until-fail --result result >out2 2>err </dev/null || got=$?
     wait
     [ $got = 42 ]
     grep -Eq '^[0-9]+ passed, 1 failed' out2

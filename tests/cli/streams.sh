@@ -12,7 +12,7 @@ test_S3_closed_descriptors_become_no_file_of_ours() {
         [ $((n & 1)) = 0 ] || words="$words 0<&-"
         [ $((n & 2)) = 0 ] || words="$words 1>&-"
         [ $((n & 4)) = 0 ] || words="$words 2>&-"
-        eval "timeout 10 '$vmlet' run -k '$serial' --device exit --kernel-log k --result result $words" >out 2>err || bad=1
+        eval "timeout 60 '$vmlet' run -k '$serial' --device exit --kernel-log k --result result $words" >out 2>err || bad=1
         result source=guest status=0 reason=exited || bad=1
         grep -qx 'second line' k || { echo "the log is damaged with$words"; bad=1; }
     done
@@ -21,7 +21,7 @@ test_S3_closed_descriptors_become_no_file_of_ours() {
 
 test_S2_a_gibibyte_of_input_that_nobody_reads() {
     mkfifo in
-    dd if=/dev/zero bs=1M count=1024 2>dd.log | { sh -c "echo \$\$ >pid; exec '$vmlet' run -k '$idle' -m 16 --name s2 --timeout 4" || echo $? >status; } &
+    dd if=/dev/zero bs=1M count=1024 2>dd.log | { sh -c "echo \$\$ >pid; exec '$vmlet' run -k '$idle' -m 16 --name s2 --timeout 6" || echo $? >status; } &
     until_true "$vmlet" info s2 mtree
     pid=$(cat pid)
     before=$(rss "$pid") ticks=$(cpu "$pid")
@@ -48,7 +48,7 @@ test_S3_time_is_up_while_nobody_reads() {
     sleep 20 0<pipe &
     reader=$!
     got=0
-    timeout -k 1 10 "$vmlet" run -k "$count" -m 16 --timeout 1 --result result >pipe || got=$?
+    timeout -k 5 60 "$vmlet" run -k "$count" -m 16 --timeout 1 --result result >pipe || got=$?
     kill $reader
     [ $got = 124 ]
     result reason=timeout status=124
@@ -74,9 +74,9 @@ test_S3_signals_while_nobody_reads() {
 
 test_S3_full_disk_and_reader_that_goes() {
     got=0
-    timeout -k 1 10 "$vmlet" run -k "$count" -m 16 --timeout 1 >/dev/full 2>err || got=$?
+    timeout -k 5 60 "$vmlet" run -k "$count" -m 16 --timeout 1 >/dev/full 2>err || got=$?
     [ $got = 124 ] && line 'standard output: No space left on device'
-    { timeout -k 1 10 "$vmlet" run -k "$count" -m 16 --timeout 1 2>err || echo $? >status; } | head -n 5 >out
+    { timeout -k 5 60 "$vmlet" run -k "$count" -m 16 --timeout 1 2>err || echo $? >status; } | head -n 5 >out
     [ "$(cat status)" = 124 ] && [ "$(tail -n 1 out)" = 00000004 ] && [ ! -s err ]
     status 124 "$vmlet" run -k "$count" -m 16 --timeout 1 --kernel-log /dev/full && line '/dev/full: No space left'
     status 124 sh -c "ulimit -f 8; exec '$vmlet' run -k '$count' -m 16 --timeout 1 --kernel-log k" && line 'k: File too large'
@@ -89,14 +89,14 @@ test_S3_output_that_nobody_took_is_no_success() {
     exec 9>pipe
     dd if=/dev/zero bs=1 count=65536 >&9 2>dd.log # full
     got=0
-    timeout -k 1 10 "$vmlet" run -k "$serial" --device exit -m 16 --timeout 1 --result result >&9 || got=$?
+    timeout -k 5 60 "$vmlet" run -k "$serial" --device exit -m 16 --timeout 1 --result result >&9 || got=$?
     kill $reader
     [ $got = 124 ]
     result source=vmlet reason=timeout
 }
 
 test_stop_and_continue() {
-    "$vmlet" run -k "$count" -m 16 --timeout 3 --name sc >out &
+    "$vmlet" run -k "$count" -m 16 --timeout 60 --name sc >out &
     guest=$!
     until_true "$vmlet" info sc mtree
     for _ in 1 2 3; do
@@ -106,7 +106,9 @@ test_stop_and_continue() {
         kill -WINCH $guest
         kill -PIPE $guest
     done
-    ended 124
+    until_true sh -c '[ "$(wc -l <out)" -gt 1000 ]'
+    "$vmlet" stop sc
+    ended 123
     in_order out
 }
 

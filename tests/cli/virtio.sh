@@ -22,7 +22,7 @@ test_disks_that_are_none() {
         cat err
     done
     truncate -s 1M d.img
-    "$vmlet" run -k "$idle" -m 16 --name d --timeout 9 -d d.img &
+    "$vmlet" run -k "$idle" -m 16 --name d --timeout 90 -d d.img &
     until_true "$vmlet" info d mtree >/dev/null
     got=0
     "$vmlet" run -k "$value" -d d.img 2>err || got=$?
@@ -41,7 +41,7 @@ test_vsock_words_and_files() {
     done
     # a socket that is there while the guest is, however it ends; one that was left by a dead process is replaced
     for end in stop KILL TERM; do
-        "$vmlet" run -k "$idle" -m 16 --name vs --timeout 20 --vsock 3,path="$PWD/v.sock" &
+        "$vmlet" run -k "$idle" -m 16 --name vs --timeout 90 --vsock 3,path="$PWD/v.sock" &
         pid=$!
         until_true "$vmlet" info vs mtree >/dev/null
         [ -S v.sock ]
