@@ -67,7 +67,7 @@ pair:                        /* +0 who is there, +4 whose turn, +0x1000 the mess
     jz 1f
     mov $1, %edx
 1:  mov 4(%ebx), %eax
-    cmp $2000, %eax
+    cmp $400, %eax           /* on one processor each turn takes a time slice */
     jae 3f
     mov %eax, %ecx
     and $1, %ecx
