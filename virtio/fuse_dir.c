@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: MIT
 /* Listing folders. A listing is asked for in pieces of the guest's size; the place between two is the host's own cookie
- * (d_off), so nothing is kept but a descriptor. The host is asked for no more entries than surely fit, so that almost never
- * some are read that have to be sought back. Known fault: where a cookie counts positions (tmpfs before Linux 6.6), a guest
- * that goes back after it has removed names misses as many; `rm -r` of a large folder then leaves some.
+ * (d_off). A cookie may be no more than a count of names (tmpfs before Linux 6.6, and all that stands on libfs): to seek to
+ * one after names were removed goes past as many as were removed, and `rm -r` would leave them. So who reads on from where it
+ * was never makes us seek: what the host gave and the guest has not yet had is kept with the open folder, together with what
+ * the last answer had, for a kernel asks for that again when its own caller had no room for all of it. An answer ends with
+ * what one call to the host gave, so there is never more to keep than that. Only a rewind, which reads the names anew,
+ * and seekdir() seek.
+ *
+ * Most of that memory is bounded for all folders of a server together; one that finds none goes without, and seeks back.
  *
  * READDIRPLUS gives with each name what LOOKUP would. A name that cannot be looked up (gone meanwhile, table full) is given
  * without: then the guest asks when it wants to know. */
@@ -11,13 +16,20 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 enum {
-    BUFFER = 16 << 10,
-    ENTRY_LEAST = 24, /* the host's for a short name */
-    ENTRY_MOST = (offsetof(struct dirent64, d_name) + NAME_MAX + 1 + 7) & ~7, /* and for the longest */
+    BUFFER = 32 << 10, /* libc's own too */
+    KEPT_MOST = 4 << 20,
     PLUS = sizeof(struct fuse_entry_out),
+};
+
+/* What one call gave. */
+struct fuse_list {
+    uint64_t from, at; /* the cookies before the first entry, and before `next` */
+    uint32_t len, next;
+    _Alignas(struct dirent64) char bytes[];
 };
 
 int fuse_op_opendir(struct fuse_call *c)
@@ -38,13 +50,6 @@ static bool dots(const char *name)
 static size_t record(size_t len, bool plus)
 {
     return FUSE_DIRENT_ALIGN(offsetof(struct fuse_dirent, name) + len) + (plus ? PLUS : 0);
-}
-
-/* How much to ask the host for, when there is so much room for the guest's records. */
-static size_t ask(size_t room, bool plus)
-{
-    size_t most = room / record(1, plus) * ENTRY_LEAST; /* a long name grows both alike */
-    return most < ENTRY_MOST ? ENTRY_MOST : most > BUFFER ? BUFFER : most;
 }
 
 /* False: no room for it. */
@@ -71,6 +76,65 @@ static bool put(struct fuse_call *c, const struct dirent64 *d, bool plus)
     return true;
 }
 
+/* Gives the guest what there is room for, from the place on; that moves behind it. */
+static void give(struct fuse_call *c, const char *bytes, uint32_t len, uint32_t *next, uint64_t *at,
+                 bool plus)
+{
+    while (*next < len) {
+        const struct dirent64 *d = (const struct dirent64 *)(bytes + *next);
+        bool hidden = c->node->sealed && !dots(d->d_name);
+        if (!hidden && !put(c, d, plus))
+            return;
+        *at = (uint64_t)d->d_off;
+        *next += d->d_reclen;
+    }
+}
+
+void fuse_list_free(struct fuse_server *s, struct fuse_list *list)
+{
+    if (list)
+        atomic_fetch_sub_explicit(&s->listed, list->len, memory_order_relaxed);
+    free(list);
+}
+
+static bool keep(struct fuse_server *s, struct fuse_open *open, const struct fuse_list *list,
+                 const char *bytes)
+{
+    uint32_t all = atomic_fetch_add_explicit(&s->listed, list->len, memory_order_relaxed);
+    struct fuse_list *kept = all > KEPT_MOST - BUFFER ? NULL : malloc(sizeof *kept + list->len);
+    if (!kept) {
+        atomic_fetch_sub_explicit(&s->listed, list->len, memory_order_relaxed);
+        return false;
+    }
+    *kept = *list;
+    memcpy(kept->bytes, bytes, list->len);
+    open->list = kept;
+    return true;
+}
+
+/* Whether what is kept goes on behind the cookie; then that is its place. */
+static bool find(struct fuse_list *list, uint64_t cookie)
+{
+    if (cookie != list->at) {
+        uint32_t next = 0;
+        for (uint64_t at = list->from; at != cookie && next < list->len;) {
+            const struct dirent64 *d = (const struct dirent64 *)(list->bytes + next);
+            at = (uint64_t)d->d_off;
+            next += d->d_reclen;
+        }
+        list->at = cookie;
+        list->next = next;
+    }
+    return list->next < list->len;
+}
+
+static int seek(struct fuse_open *open, uint64_t cookie)
+{
+    int rc = lseek(open->fd, (off_t)cookie, SEEK_SET) < 0 ? -errno : 0;
+    open->pos = rc < 0 ? UINT64_MAX : cookie;
+    return rc;
+}
+
 /* Fills the reply from where the descriptor is. */
 static int fill(struct fuse_call *c, struct fuse_open *open, bool plus)
 {
@@ -79,25 +143,41 @@ static int fill(struct fuse_call *c, struct fuse_open *open, bool plus)
         char bytes[BUFFER];
     } buf;
     size_t room = c->rep.left;
-    for (;;) {
-        ssize_t n = getdents64(open->fd, buf.bytes, ask(c->rep.left, plus));
-        if (n < 0 && c->rep.left == room)
-            return -errno;
+    struct fuse_list list;
+    do {
+        ssize_t n = getdents64(open->fd, buf.bytes, sizeof buf.bytes);
         if (n <= 0)
-            return 0;
-        for (ssize_t at = 0; at < n;) {
-            const struct dirent64 *d = (const struct dirent64 *)(buf.bytes + at);
-            bool hidden = c->node->sealed && !dots(d->d_name);
-            if (!hidden && !put(c, d, plus)) {
-                open->pos = lseek(open->fd, (off_t)open->pos, SEEK_SET) < 0 ? UINT64_MAX : open->pos;
-                return c->rep.left == room ? -EINVAL : 0;
-            }
+            return n < 0 ? -errno : 0;
+        list = (struct fuse_list){.from = open->pos, .at = open->pos, .len = (uint32_t)n};
+        give(c, buf.bytes, list.len, &list.next, &list.at, plus);
+        open->pos = list.at;
+        for (uint32_t next = list.next; next < list.len;) {
+            const struct dirent64 *d = (const struct dirent64 *)(buf.bytes + next);
             open->pos = (uint64_t)d->d_off;
-            at += d->d_reclen;
+            next += d->d_reclen;
         }
-        if (c->rep.left < record(NAME_MAX, plus))
+    } while (list.next == list.len && c->rep.left == room); /* nothing of it is to be seen */
+    if (!keep(c->s, open, &list, buf.bytes) && list.next < list.len)
+        (void)seek(open, list.at); /* the next one finds out */
+    return list.next < list.len && c->rep.left == room ? -EINVAL : 0;
+}
+
+static int go_on(struct fuse_call *c, struct fuse_open *open, uint64_t cookie, bool plus)
+{
+    struct fuse_list *kept = open->list;
+    size_t room = c->rep.left;
+    if (kept && cookie && find(kept, cookie)) {
+        give(c, kept->bytes, kept->len, &kept->next, &kept->at, plus);
+        if (c->rep.left != room)
             return 0;
+        if (kept->next < kept->len)
+            return -EINVAL;
+        cookie = kept->at; /* nothing of it is to be seen */
     }
+    fuse_list_free(c->s, kept);
+    open->list = NULL;
+    int rc = open->pos == cookie ? 0 : seek(open, cookie);
+    return rc < 0 ? rc : fill(c, open, plus);
 }
 
 static int list(struct fuse_call *c, bool plus)
@@ -110,12 +190,7 @@ static int list(struct fuse_call *c, bool plus)
     if (!open)
         return rc;
     fuse_cut(&c->rep, in->size);
-    if (open->pos != in->offset) {
-        rc = lseek(open->fd, (off_t)in->offset, SEEK_SET) < 0 ? -errno : 0;
-        open->pos = rc < 0 ? UINT64_MAX : in->offset;
-    }
-    if (rc == 0)
-        rc = fill(c, open, plus);
+    rc = go_on(c, open, in->offset, plus);
     fuse_open_put_alone(c->s, open);
     return rc < 0 ? rc : (int)(in->size - c->rep.left);
 }

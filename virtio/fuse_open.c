@@ -78,6 +78,7 @@ int fuse_open_add(struct fuse_server *s, int fd, enum fuse_kind kind, bool writa
         atomic_store_explicit(&open->waits, false, memory_order_relaxed);
         open->node = node;
         open->pos = 0;
+        open->list = NULL;
         *fh = (uint64_t)open->gen << 32 | slot;
         added = true;
     }
@@ -131,24 +132,31 @@ struct fuse_open *fuse_open_hold_alone(struct fuse_server *s, uint64_t fh, int *
     return open;
 }
 
-/* The lock held: the descriptor to be closed without it, or -1. */
-static int unused(struct fuse_server *s, struct fuse_open *open)
+/* What an open file had, to be given back without the lock. */
+struct rest {
+    int fd; /* -1: it is still open */
+    struct fuse_list *list;
+};
+
+/* The lock held. */
+static struct rest unused(struct fuse_server *s, struct fuse_open *open)
 {
     if (open->refs || !open->released)
-        return -1;
-    int fd = open->fd;
+        return (struct rest){.fd = -1};
+    struct rest rest = {.fd = open->fd, .list = open->list};
     open->used = false;
     open->gen++;
     open->next = s->free_open;
     s->free_open = open->slot + 1;
     s->n_opens--;
-    return fd;
+    return rest;
 }
 
-static void finish(int fd)
+static void finish(struct fuse_server *s, struct rest rest)
 {
-    if (fd >= 0) {
-        close(fd);
+    fuse_list_free(s, rest.list);
+    if (rest.fd >= 0) {
+        close(rest.fd);
         fuse_fds_give();
     }
 }
@@ -157,9 +165,9 @@ void fuse_open_put(struct fuse_server *s, struct fuse_open *open)
 {
     lock_take(&s->opens_lock);
     open->refs--;
-    int fd = unused(s, open);
+    struct rest rest = unused(s, open);
     lock_drop(&s->opens_lock);
-    finish(fd);
+    finish(s, rest);
 }
 
 void fuse_open_put_alone(struct fuse_server *s, struct fuse_open *open)
@@ -172,33 +180,33 @@ void fuse_open_put_alone(struct fuse_server *s, struct fuse_open *open)
 
 int fuse_open_release(struct fuse_server *s, uint64_t fh, enum fuse_kind kind)
 {
-    int fd = -1;
+    struct rest rest = {.fd = -1};
     lock_take(&s->opens_lock);
     struct fuse_open *open = by_fh(s, fh, kind);
     if (open) {
         open->released = true;
-        fd = unused(s, open);
+        rest = unused(s, open);
     }
     lock_drop(&s->opens_lock);
-    finish(fd);
+    finish(s, rest);
     return open ? 0 : -EBADF;
 }
 
 void fuse_opens_reset(struct fuse_server *s)
 {
     for (uint32_t slot = 0;; slot++) {
-        int fd = -1;
+        struct rest rest = {.fd = -1};
         lock_take(&s->opens_lock);
         bool more = slot < s->n_opens_slots;
         if (more) {
             struct fuse_open *open = &s->opens[slot / CHUNK][slot % CHUNK];
             if (open->used && !open->released) {
                 open->released = true;
-                fd = unused(s, open);
+                rest = unused(s, open);
             }
         }
         lock_drop(&s->opens_lock);
-        finish(fd);
+        finish(s, rest);
         if (!more)
             return;
     }

@@ -56,8 +56,9 @@ enum fuse_kind {
 struct fuse_open {
     int fd;
     uint32_t refs, slot, gen, next;
-    uint64_t node; /* of which it is */
-    uint64_t pos;  /* folders: where the descriptor is */
+    uint64_t node;          /* of which it is */
+    uint64_t pos;           /* folders: where the descriptor is */
+    struct fuse_list *list; /* and what was read before that, of which the guest may ask; or NULL */
     enum fuse_kind kind;
     bool used, released, writable, listed; /* listed: a thread is moving a folder's descriptor */
     atomic_bool waits;                     /* its file system cannot read without */
@@ -89,6 +90,7 @@ struct fuse_server {
     struct lock opens_lock;
     struct fuse_open **opens;
     uint32_t n_opens_slots, free_open, n_opens;
+    _Atomic uint32_t listed; /* bytes of lists */
 };
 
 /* --- one request */
@@ -144,6 +146,7 @@ fuse_op fuse_op_symlink, fuse_op_mknod, fuse_op_mkdir, fuse_op_unlink, fuse_op_r
 fuse_op fuse_op_open, fuse_op_create, fuse_op_tmpfile, fuse_op_read, fuse_op_write, fuse_op_flush,
     fuse_op_release, fuse_op_fsync, fuse_op_fallocate, fuse_op_lseek, fuse_op_copy_file_range, fuse_op_syncfs;
 fuse_op fuse_op_opendir, fuse_op_readdir, fuse_op_readdirplus;
+void fuse_list_free(struct fuse_server *s, struct fuse_list *list); /* NULL: nothing */
 fuse_op fuse_op_setxattr, fuse_op_getxattr, fuse_op_listxattr, fuse_op_removexattr;
 
 /* fuse.c: pieces. False: there is not as much. */

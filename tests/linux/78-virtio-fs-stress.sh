@@ -77,3 +77,16 @@ test_share_git_and_tar_of_a_tree() { # 300 s
     expect "$(git -C repo diff --shortstat --no-renames HEAD~1 | cut -d' ' -f2)" = $((n / 10 + 10))
     git -C repo fsck >fsck.log 2>&1 || fail "the repository is damaged"
 }
+
+# Names are removed while they are listed. On a tmpfs, whose places in a list were counts of names until Linux 6.6.
+test_share_a_large_folder_is_removed() { # 120 s
+    mkdir s
+    mount -t tmpfs none s || skip 'no tmpfs to be had here'
+    mkdir s/large
+    for i in $(seq 3000); do echo "s/large/f$i"; done | xargs touch
+    run vmlet run -k "$CLOUD" -n mode=none --share s -- sh -c 'cd '"$PWD"'/s; ls large | wc -l; rm -r large; ls'
+    [ "$(ls s | wc -l)" = 0 ] || fail "$(ls s/large | wc -l) are left"
+    umount s
+    expect_status 0
+    expect_out '3000\n'
+}
