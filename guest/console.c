@@ -139,8 +139,7 @@ static void sink_error(void *arg, int error)
     struct console *c = s->console;
     if (error != EPIPE) {
         warn("%s: %s: what the guest writes there is lost", s->name, strerror(error));
-        if (c->channel && s != &c->sinks[SINK_FILE])
-            snprintf(c->failed, sizeof c->failed, "%s: %s", s->name, strerror(error));
+        snprintf(c->failed, sizeof c->failed, "%.96s: %s", s->name, strerror(error));
     }
     if (c->channel && s != &c->sinks[SINK_FILE])
         channel_close_output(c->channel, (enum channel_stream)(s - c->sinks));
@@ -366,10 +365,10 @@ static bool open_log(struct console *c, char *err, size_t err_size)
     return sink_open(c, i, fd, i == SINK_FILE ? to : i == SINK_OUT ? "standard output" : "standard error");
 }
 
-struct console *console_new(const struct console_config *config, char *err, size_t err_size)
+/* NULL and, where err is still empty, errno. */
+static struct console *build(const struct console_config *config, char *err, size_t err_size)
 {
     struct console *c = calloc(1, sizeof *c);
-    snprintf(err, err_size, "console: out of memory");
     if (!c)
         return NULL;
     c->config = *config;
@@ -409,6 +408,16 @@ struct console *console_new(const struct console_config *config, char *err, size
         stream_in_start(c->in);
     }
     console_window_changed(c);
+    return c;
+}
+
+struct console *console_new(const struct console_config *config, char *err, size_t err_size)
+{
+    err[0] = 0;
+    struct console *c = build(config, err, err_size);
+    if (!c && !err[0])
+        snprintf(err, err_size, "console: %s%s", strerror(errno),
+                 errno == EMFILE ? " (raise `ulimit -n`)" : "");
     return c;
 }
 

@@ -330,8 +330,9 @@ void machine_flush(struct machine *m)
     if (!m->drained && !forced)
         cut_short(m);
     const char *failed = console_failed(m->console);
-    if (failed && m->result.reason == END_EXITED && m->result.status == 0) {
-        m->result.reason = END_SETUP; /* success is not the truth when the command's output is lost */
+    if (failed && result_status(&m->result) == 0) {
+        m->result.reason = END_SETUP; /* success is not the truth when what the guest said is lost */
+        m->result.status = 0;
         snprintf(m->result.detail, sizeof m->result.detail, "%s", failed);
     }
 }

@@ -47,6 +47,22 @@ static void temporary(char *tmp, size_t size, const char *path)
     snprintf(tmp, size, "%.*s.tmp-%ld", PATH_MAX, path, (long)getpid());
 }
 
+/* The descriptor that a report will need: a guest may make us open files and sockets until there is none left. */
+static int spare = -1;
+
+static void spare_take(void)
+{
+    if (spare < 0)
+        spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void spare_give(void)
+{
+    if (spare >= 0)
+        close(spare);
+    spare = -1;
+}
+
 const char *report_file_check(const char *option, const char *path)
 {
     struct stat st;
@@ -59,8 +75,10 @@ const char *report_file_check(const char *option, const char *path)
         return say("%s %s: it is a folder (name a file)", option, path);
     if (access(path, W_OK) < 0 && errno != ENOENT)
         return say("%s %s: %s", option, path, strerror(errno));
-    if (in_place(path))
+    if (in_place(path)) {
+        spare_take();
         return NULL;
+    }
     char *slash = strrchr(dir, '/');
     if (slash)
         slash[slash == dir] = 0;
@@ -74,6 +92,7 @@ const char *report_file_check(const char *option, const char *path)
         return say("%s %s: %s: %s", option, path, tmp, strerror(errno));
     close(fd);
     unlink(tmp);
+    spare_take();
     return NULL;
 }
 
@@ -86,6 +105,7 @@ const char *report_file_write(const char *option, const char *path, const char *
         snprintf(tmp, sizeof tmp, "%s", path);
     else
         temporary(tmp, sizeof tmp, path);
+    spare_give();
     /* O_EXCL: a link that somebody laid there is not followed. */
     int fd = patient_open(tmp, direct ? O_WRONLY | O_APPEND : O_WRONLY | O_CREAT | O_EXCL, patience);
     bool ok = fd >= 0 && patient_write(fd, text, n, patience);

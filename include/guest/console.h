@@ -65,7 +65,7 @@ void console_window_changed(struct console *c);
  * in the streams. For the end of a run, when the vCPUs have stopped; once. */
 void console_drain(struct console *c, void (*done)(void *ctx));
 
-/* NULL, or the sentence that says why a command's output could not be delivered in full (a full disk; not EPIPE). */
+/* NULL, or the sentence that says why output could not be delivered in full (a full disk; not EPIPE): a command's, or the log. */
 const char *console_failed(const struct console *c);
 
 /* Restores the terminal and closes what was opened. What still waits is lost. */

@@ -118,6 +118,26 @@ test_surroundings() {
     done
 }
 
+# Whatever the limit is, the result is told: the status is the file's.
+test_few_descriptors() {
+    n=5
+    while [ $n -lt 30 ]; do
+        n=$((n + 1))
+        rm -f result
+        got=0
+        (ulimit -n $n && exec timeout -k 1 10 "$vmlet" run -k "$value" --device exit --result result) >out 2>err </dev/null || got=$?
+        [ $got != 42 ] || result status=42 reason=exited || return 1
+        case $got in
+        42) [ -e result ] ;;
+        125) grep -q 'Too many open files' err && { [ ! -e result ] || result status=125 reason=setup; } ;;
+        *) false ;;
+        esac || { echo "$n descriptors: status $got"; cat err; return 1; }
+        # the file that could not be tried is the only one that is not written
+        [ -e result ] || grep -q -- '--result result' err && ! grep -q '^vmlet: --result result: Too' err || return 1
+    done
+    [ $got = 42 ]
+}
+
 test_without_permission() {
     command -v setpriv >/dev/null && [ "$(id -u)" = 0 ] || { echo "needs root and setpriv"; return 77; }
     [ "$(stat -c %a /dev/kvm)" != 666 ] || { echo "/dev/kvm is open to all"; return 77; }

@@ -82,6 +82,17 @@ test_S3_full_disk_and_reader_that_goes() {
     status 124 sh -c "ulimit -f 8; exec '$vmlet' run -k '$count' -m 16 --timeout 1 --kernel-log k" && line 'k: File too large'
 }
 
+# Not even where the kernel's log is all that there is.
+test_S3_a_log_on_a_full_disk_is_no_success() {
+    got=0
+    "$vmlet" run -k "$serial" --device exit -m 16 --result result >/dev/full 2>err </dev/null || got=$?
+    [ $got = 125 ] && line 'standard output: No space left on device'
+    result status=125 source=vmlet 'detail=standard output: No space left on device'
+    status 125 "$vmlet" run -k "$serial" --device exit -m 16 --kernel-log /dev/full && line '/dev/full: No space left'
+    status 42 "$vmlet" run -k "$value" --device exit -m 16 --kernel-log /dev/full # which says nothing
+    "$vmlet" run -k "$serial" --device exit -m 16 </dev/null >&- 2>err && return 1 || [ $? = 125 ]
+}
+
 test_S3_output_that_nobody_took_is_no_success() {
     mkfifo pipe
     sleep 20 0<pipe &
