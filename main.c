@@ -20,6 +20,7 @@
 
 #include <ctype.h>
 #include <stdio.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -357,7 +358,6 @@ static const struct verb verbs[] = {
 int main(int argc, char **argv)
 {
     stream_reserve_standard();
-    signals_block();
     if (argc < 2) {
         help(stderr);
         return STATUS_SETUP;
@@ -372,6 +372,10 @@ int main(int argc, char **argv)
         warn("%s: no such verb (see `vmlet help`)", name);
         return STATUS_SETUP;
     }
+    if (v->run == verb_run || v->run == verb_batch || v->run == verb_sandbox)
+        signals_block(); /* the others have no loop that would take a signal: it just ends them */
+    else
+        signal(SIGPIPE, SIG_IGN);
     bool asked = argc > 2 && (!strcmp(argv[2], "--help") || !strcmp(argv[2], "-h"));
     int status = asked ? print_help(v) : v->run(v, argc - 2, argv + 2);
     if (fflush(stdout) == EOF && status == 0) {

@@ -165,3 +165,24 @@ test_no_place_for_a_socket() {
     status 42 env XDG_RUNTIME_DIR="$long" "$vmlet" run -k "$value" --device exit && line 'cannot be reached'
     status 125 env XDG_RUNTIME_DIR="$long" "$vmlet" run -k "$value" --device exit --name n && line 'name'
 }
+
+# A process that is stopped answers nobody; who waits for it can still be told to stop waiting.
+test_verbs_that_wait_can_be_ended() {
+    guest wait -k "$idle"
+    kill -STOP $guest
+    for verb in info stop pause; do
+        words=$([ $verb != info ] || echo mtree)
+        # shellcheck disable=SC2086
+        "$vmlet" $verb wait $words >out 2>err &
+        sleep 0.3
+        kill -TERM $!
+        for _ in $(seq 40); do
+            kill -0 $! 2>/dev/null || break
+            sleep 0.05
+        done
+        kill -KILL $! 2>/dev/null && echo "$verb waits on" && kill -KILL $guest && return 1
+    done
+    kill -CONT $guest
+    kill -TERM $guest # unless one of the stops has been heard
+    wait $guest || true
+}

@@ -118,6 +118,7 @@ test_surroundings() {
     done
 }
 
+# shellcheck disable=SC3045 # Debian's sh has it
 # Whatever the limit is, the result is told: the status is the file's.
 test_few_descriptors() {
     n=5

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Signals as events of the loop. signals_block() runs first thing in main(), before any thread, since threads inherit the
+ * Signals as events of the loop. signals_block() runs early in main(), before any thread, since threads inherit the
  * mask; then a signalfd on the loop takes SIGINT, SIGTERM, SIGHUP, SIGQUIT (which ask the process to end), SIGWINCH, SIGTSTP
  * and SIGCONT. SIGPIPE is ignored for good: a write says EPIPE. SIGTSTP restores the terminal and then stops the process;
  * SIGCONT makes it raw again. Signals that mean a crash (SIGSEGV, SIGABRT …) restore the terminal and then kill as ever.
