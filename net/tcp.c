@@ -245,6 +245,17 @@ bool conn_watch(struct tcp_conn *c)
     return c->t->host->watch(c->t->cfg.host_ctx, c->t->cfg.loop, &c->watch, c->fd, host_event, c);
 }
 
+/* What is left in the queue for laziness must never be what closes the far end's window: then no byte would come to end
+ * it (hosts with a small tcp_rmem). */
+void conn_prepare(struct tcp_conn *c)
+{
+    uint32_t buffer;
+    bool peek_off = c->t->host->prepare(c->t->cfg.host_ctx, c->fd, &buffer);
+    uint32_t most = peek_off ? TCP_LAZY : TCP_LAZY_COPIED;
+    c->lazy = (uint16_t)(buffer / 8 < most ? buffer / 8 : most);
+    c->flags |= peek_off ? PEEK_OFF : 0;
+}
+
 void conn_abort(struct tcp_conn *c)
 {
     if (c->flags & TIME_WAITING)
@@ -315,7 +326,8 @@ bool tcp_forward(struct tcp *t, int fd, const struct tcp_ends *ends)
         return false;
     }
     c->fd = fd;
-    c->flags |= (t->host->prepare(t->cfg.host_ctx, fd) ? PEEK_OFF : 0) | FORWARDED | SYN_OUT | SEND_SYN;
+    c->flags |= FORWARDED | SYN_OUT | SEND_SYN;
+    conn_prepare(c);
     if (!conn_watch(c)) {
         t->counters[TCP_REFUSED_HOST]++;
         conn_free(c, true);

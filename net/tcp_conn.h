@@ -98,6 +98,7 @@ struct tcp_conn {
     uint8_t dupacks;
     uint8_t retries;    /* without progress: the time-out doubles with each */
     uint8_t unanswered; /* probes */
+    uint16_t lazy;      /* TCP_LAZY, or less */
 
     /* From the guest. */
     uint32_t rcv_nxt, rcv_edge, rcv_acked; /* rcv_edge: end of the window as the guest knows it */
@@ -145,6 +146,7 @@ struct tcp_conn *conn_new(struct tcp *t, const struct tcp_ends *ends);
 void conn_free(struct tcp_conn *c, bool reset); /* at once; closes the socket */
 void conn_work(struct tcp_conn *c);             /* a turn, from the task */
 bool conn_watch(struct tcp_conn *c);
+void conn_prepare(struct tcp_conn *c);   /* options of its socket */
 void conn_time_wait(struct tcp_conn *c); /* the socket is closed, the entry stays for a while */
 /* The guest is to be told RST; the socket is closed at once. */
 void conn_abort(struct tcp_conn *c);

@@ -17,10 +17,13 @@
 #define SO_MEMINFO 55
 #endif
 
-static bool host_prepare(void *ctx, int fd)
+static bool host_prepare(void *ctx, int fd, uint32_t *buffer)
 {
     static const int on = 1, start;
+    int size = 0;
+    socklen_t len = sizeof size;
     (void)ctx;
+    *buffer = getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, &len) == 0 ? (uint32_t)size : 0;
     /* The guest's TCP has waited to join small writes, or has been told not to: that is not to be done twice. */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof on); /* RFC 6093; offsets count every byte */

@@ -135,7 +135,8 @@ void conn_connected(struct tcp_conn *c)
     struct tcp *t = c->t;
     t->connecting--;
     c->flags &= ~(uint32_t)CONNECTING;
-    c->flags |= SYN_OUT | SEND_SYN | (t->host->prepare(t->cfg.host_ctx, c->fd) ? PEEK_OFF : 0);
+    c->flags |= SYN_OUT | SEND_SYN;
+    conn_prepare(c);
     conn_look_for_room(c);
     conn_work(c);
 }

@@ -461,8 +461,7 @@ void conn_timer(void *arg)
 
 static bool turn_established(struct tcp_conn *c)
 {
-    uint32_t lazy = c->flags & PEEK_OFF ? TCP_LAZY : TCP_LAZY_COPIED;
-    if (!give_back(c, c->flags & (FIN_ACKED | URGENT) ? 0 : lazy)) {
+    if (!give_back(c, c->flags & (FIN_ACKED | URGENT) ? 0 : c->lazy)) {
         conn_abort(c);
         return true;
     }

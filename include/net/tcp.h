@@ -55,9 +55,11 @@ struct tcp_ends {
  * -errno for errors; none blocks, and none raises a signal. */
 struct tcp_host {
     int (*connect)(void *ctx, const struct sockaddr *to,
-                   socklen_t len);      /* a prepared descriptor; does not wait */
-    bool (*prepare)(void *ctx, int fd); /* sets the options of every socket; true: it has SO_PEEK_OFF */
-    int (*error)(void *ctx, int fd);    /* SO_ERROR: 0 or -errno */
+                   socklen_t len); /* a prepared descriptor; does not wait */
+    /* Sets the options of every socket; *buffer: how much it may hold of what was received, overhead counted. true: it
+     * has SO_PEEK_OFF. */
+    bool (*prepare)(void *ctx, int fd, uint32_t *buffer);
+    int (*error)(void *ctx, int fd); /* SO_ERROR: 0 or -errno */
     /* The received bytes from the start of the socket's queue, or from peek_offset() on, which a peek moves forward by what
      * it returns and a discard() back by what it takes. */
     ssize_t (*peek)(void *ctx, int fd, void *to, size_t len);

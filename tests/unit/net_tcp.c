@@ -57,6 +57,27 @@ TEST(bytes_stay_in_the_socket_until_the_guest_has_them)
     w_close_all(w);
 }
 
+/* A host whose sockets hold next to nothing (tcp_rmem): what the guest has acknowledged must not stay there, or the far end
+ * has no room to send what would take it out. */
+TEST(small_receive_buffer_is_not_filled_with_what_the_guest_has)
+{
+    for (int peek_off = 0; peek_off < 2; peek_off++) {
+        struct world *w = world();
+        w->receive_buffer = 4096;
+        w->no_peek_off = !peek_off;
+        w_open(w, 4);
+        struct link l = w_establish(w, 0);
+        struct sock *s = &w->socks[l.fd];
+        for (unsigned i = 1; i <= 100; i++) {
+            w_arrive(w, l.fd, 500);
+            CHECK_EQ(w_out(w).len, 500);
+            w_in(w, &(struct seg){.seq = l.seq, .ack = l.ack + i * 500, .flags = F_ACK, .wnd = GUEST_WND});
+            CHECK(s->arrived - s->taken < w->receive_buffer / 4);
+        }
+        w_close_all(w);
+    }
+}
+
 TEST(syn_ack_offers_mss_and_scale)
 {
     struct world *w = world();

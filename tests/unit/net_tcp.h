@@ -69,7 +69,7 @@ struct world {
     struct sock socks[W_SOCKETS];
     int opened, open; /* sockets ever, now */
     bool no_peek_off, v6, ending;
-    uint32_t send_buffer;
+    uint32_t send_buffer, receive_buffer;
     uint64_t calls;
     /* answers to the stack's questions */
     int connect_error; /* of connect() itself */
@@ -138,8 +138,9 @@ static int w_connect(void *ctx, const struct sockaddr *to, socklen_t len)
     w->socks[fd].connecting = true;
     return fd;
 }
-static bool w_prepare(void *ctx, int fd)
+static bool w_prepare(void *ctx, int fd, uint32_t *buffer)
 {
+    *buffer = ((struct world *)ctx)->receive_buffer;
     return w_sock(ctx, fd)->open && !((struct world *)ctx)->no_peek_off;
 }
 static int w_error(void *ctx, int fd)
@@ -345,6 +346,8 @@ static inline void w_open(struct world *w, uint32_t connections)
         w->mss = 1460;
     if (!w->send_buffer)
         w->send_buffer = 200000;
+    if (!w->receive_buffer)
+        w->receive_buffer = 131072;
     w->t = tcp_new(&(struct tcp_config){.loop = w->loop,
                                         .ops = &fake_ops,
                                         .ctx = w,

@@ -21,10 +21,10 @@ static enum ip_error to_target(void *ctx, const struct ip_addr *dst, uint16_t po
 }
 static const struct tcp_ops ops = {.send = w_ip_send, .refuse = w_refuse, .policy = to_target, .mss = w_mss};
 
-static bool without_peek_off(void *ctx, int fd)
+static bool without_peek_off(void *ctx, int fd, uint32_t *buffer)
 {
     static const int off = -1;
-    tcp_host_kernel.prepare(ctx, fd);
+    tcp_host_kernel.prepare(ctx, fd, buffer);
     setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &off, sizeof off);
     return false;
 }
