@@ -24,7 +24,8 @@ enum {
     TCP_MSS_MIN = 64,         /* a guest that asks for less does not mean it */
     TCP_LAZY = 16 * 1024,     /* acknowledged bytes that may stay in the socket's queue, to save calls … */
     TCP_LAZY_COPIED = 2 * 1024, /* … which each peek copies again where there is no SO_PEEK_OFF */
-    TCP_ACK_BYTES = 16 * 1024,  /* this much, or two segments, are acknowledged at once */
+    TCP_LAZY_LOOKS = 8, /* … and small pieces, each a buffer of the kernel's that every peek walks past */
+    TCP_ACK_BYTES = 16 * 1024, /* this much, or two segments, are acknowledged at once */
     TCP_DUPACKS = 3,
     TCP_BUDGET = 64, /* turns of connections in one run of the task */
 };
@@ -98,6 +99,7 @@ struct tcp_conn {
     uint8_t dupacks;
     uint8_t retries;    /* without progress: the time-out doubles with each */
     uint8_t unanswered; /* probes */
+    uint8_t looks;      /* peeks that found less than a segment since the socket's queue was last relieved */
     uint16_t lazy;      /* TCP_LAZY, or less */
 
     /* From the guest. */

@@ -220,8 +220,9 @@ static bool give_back(struct tcp_conn *c, uint32_t least)
 {
     struct tcp *t = c->t;
     uint32_t n = acked_data(c);
-    if (!n || n < least)
+    if (!n || (n < least && c->looks < TCP_LAZY_LOOKS))
         return true;
+    c->looks = 0;
     do {
         ssize_t r = t->host->discard(t->cfg.host_ctx, c->fd, n);
         if (r == -EINTR || r == -EAGAIN)
@@ -258,12 +259,14 @@ static ssize_t look(struct tcp_conn *c, uint32_t seq, uint32_t want, uint8_t **d
         ssize_t n = t->host->peek(t->cfg.host_ctx, c->fd, t->buffer, want);
         *end = !n || (n > 0 && (uint32_t)n < want && c->flags & HOST_EOF);
         c->peek_at += n > 0 ? (uint32_t)n : 0;
+        c->looks += n < c->mss && c->looks < TCP_LAZY_LOOKS;
         return n;
     }
     ssize_t n = t->host->peek(t->cfg.host_ctx, c->fd, t->buffer, offset + want);
     if (n < 0)
         return n;
     *data = t->buffer + offset;
+    c->looks += (uint32_t)n < offset + c->mss && c->looks < TCP_LAZY_LOOKS;
     *end = !n || ((uint32_t)n < offset + want && c->flags & HOST_EOF);
     return (uint32_t)n > offset ? n - offset : 0;
 }

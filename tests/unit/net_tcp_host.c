@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -12,6 +13,7 @@ static struct world w_;
 static struct ip_sock target;
 static struct tcp_host counted;
 static uint64_t calls;
+static int peeked; /* the descriptor */
 
 static enum ip_error to_target(void *ctx, const struct ip_addr *dst, uint16_t port, struct ip_sock *to)
 {
@@ -31,6 +33,7 @@ static bool without_peek_off(void *ctx, int fd, uint32_t *buffer)
 static ssize_t count_peek(void *ctx, int fd, void *to, size_t len)
 {
     calls++;
+    peeked = fd;
     return tcp_host_kernel.peek(ctx, fd, to, len);
 }
 static ssize_t count_discard(void *ctx, int fd, size_t len)
@@ -230,6 +233,40 @@ TEST(kernel_sockets_from_the_guest)
     close(far);
     close(lfd);
     world_end(w);
+}
+
+/* Each small message is a buffer of its own in the socket's queue, and every peek walks past those that the guest has long had. */
+TEST(kernel_sockets_keep_little_of_a_dialogue)
+{
+    for (int mode = 0; mode < 2; mode++) {
+        struct world *w = world(mode);
+        uint32_t seq, ack;
+        int lfd = listen_here(), far = connect_guest(w, lfd, &seq, &ack), most = 0;
+        calls = 0;
+        for (int i = 0; i < 400; i++) {
+            char c = (char)i;
+            int left = 0;
+            w_in(w, &(struct seg){.seq = seq++, .ack = ack, .flags = F_ACK | F_PSH, .wnd = 8000, .len = 1});
+            w_run(w);
+            CHECK_EQ(read(far, &c, 1), 1);
+            CHECK_EQ(write(far, &c, 1), 1);
+            for (int tries = 0; tries < 1000 && !w->out_n; tries++) {
+                usleep(tries ? 1000 : 0);
+                w_run(w);
+            }
+            struct seg s = w_out(w);
+            CHECK_EQ(s.len, 1);
+            CHECK_EQ(s.seq, ack++);
+            CHECK(!ioctl(peeked, FIONREAD, &left));
+            most = left > most ? left : most;
+        }
+        CHECK(most > 1 && most <= 16); /* not one call a message, and not all of them */
+        printf("# %d: %llu system calls\n", mode, (unsigned long long)calls);
+        CHECK(calls < 400 * 3);
+        close(far);
+        close(lfd);
+        world_end(w);
+    }
 }
 
 TEST(kernel_refuses_and_resets)
