@@ -4,7 +4,6 @@
 // longest factorial and a transfer run (D3).
 // args: --device exit --device edu,dma_mask=0xefffffff --console none
 // err: edu0: dma refused: not in the buffer
-// seconds: 20
 #include "bare.inc"
 #include "pci.inc"
 #define IN  0x500000

@@ -3,7 +3,6 @@
 // registers rewritten while they run (D4); the other moves the BARs, and switches mastering and decoding. Only the page that was given to
 // them may change, and in the end all work.
 // args: --device exit --device edu --device edu --device edu --device edu --console none -c 2
-// seconds: 60
 #include "bare.inc"
 #include "random.inc"
 #include "pci.inc"

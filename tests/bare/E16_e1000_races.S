@@ -2,7 +2,6 @@
 // Bad input E16: while one CPU sends bursts through an e1000 in loopback, the other resets it, switches units, link, mastering
 // and decoding, moves its BAR, and storms ICS, IMS and ITR. Nothing but the card's own memory changes, and in the end it works.
 // args: --device exit -n mode=loopback,model=e1000 --console none -c 2
-// seconds: 60
 #include "bare.inc"
 #include "random.inc"
 #include "pci.inc"

@@ -3,7 +3,6 @@
 // (E7), buffers and rings in no RAM (E8), in its own BAR and in others' (E9), over the ring itself (E17), and descriptors at random (E5, E6). Each time
 // it works again afterwards, registers and RAM that were not given to it are as they were.
 // args: --device exit -n mode=loopback,model=e1000 --device edu --console none
-// seconds: 60
 #include "bare.inc"
 #include "random.inc"
 #include "pci.inc"

@@ -2,7 +2,6 @@
 // Bad input P3: edu's BAR sized with decoding on; moved over RAM, the APICs, ECAM, another BAR, to 0 and to the top, where
 // it answers or does not, but nobody else changes; then moved and switched at random while another CPU uses it (10^5 times by make soak).
 // args: --device exit --device edu --device pci-testdev --console none -c 2
-// seconds: 60
 #include "bare.inc"
 #include "random.inc"
 #include "pci.inc"

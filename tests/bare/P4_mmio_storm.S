@@ -2,7 +2,6 @@
 // Bad inputs P2, P4 and X8: reads and writes of 1, 2, 4 and 8 bytes, at any alignment and across pages, over
 // configuration space, holes, the interrupt controllers, the serial shadow and the end of RAM. The run goes on to its end.
 // args: --device exit --console none
-// seconds: 120
 #include "bare.inc"
 #include "random.inc"
     cld

@@ -3,7 +3,6 @@
 // function's; the entry is what counts at that moment. Then the bad inputs P5 and P6: every offset of the table's BAR, past
 // the last entry and in the pending bits, in every size and unaligned; and P8: an entry rewritten and masked without end.
 // args: --device exit --device virtio-rng --console none
-// seconds: 60
 #include "bare.inc"
 #include "random.inc"
 #include "pci.inc"

@@ -2,7 +2,6 @@
 // Bad input P7: every value for the configuration's and a queue's vector: those of the table stay, all others read as none;
 // also with a queue selected that is not there. A device that has no vector uses buffers without an interrupt.
 // args: --device exit --device virtio-rng --console none
-// seconds: 60
 #include "bare.inc"
 #include "pci.inc"
 #include "irqs.inc"

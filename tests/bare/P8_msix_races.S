@@ -2,7 +2,6 @@
 // Bad input P8 with two CPUs: one rewrites, masks and switches an MSI-X entry as fast as it can, with messages that are none among
 // them, the other makes the device interrupt all the while. Then each interrupt comes where it should, once.
 // args: --device exit --device virtio-rng --console none -c 2
-// seconds: 60
 #include "bare.inc"
 #include "random.inc"
 #include "pci.inc"

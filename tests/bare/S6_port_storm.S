@@ -2,7 +2,6 @@
 // Bad inputs S6 and X8: every port, in each width, in and out, then the same at random with strings over the ends of
 // ranges. Left out is only what ends the machine by contract, in the width that does. Nothing floods the log.
 // args: --device exit --console none
-// seconds: 120
 #include "bare.inc"
 #include "random.inc"
     cld

@@ -3,7 +3,6 @@
 // status: 123
 // args: --loglevel info --console none
 // result: ^reason=panic$
-// seconds: 15
 #include "bare.inc"
     cld
 1:  mov $0x505, %edx

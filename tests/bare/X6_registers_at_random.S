@@ -2,7 +2,6 @@
 // Bad input X6: MSRs and CPUID leaves at random and garbage in CR4, with a handler that goes on behind each fault: KVM
 // refuses or takes them, and the run ends by the guest's own word. (No hypercalls: a software KVM may not come back from them.)
 // args: --device exit --console none
-// seconds: 60
 #include "bare.inc"
 #include "random.inc"
     movl $idt, idtr + 2

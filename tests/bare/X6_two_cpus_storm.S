@@ -2,7 +2,6 @@
 // Two CPUs at once at the clock, the serial ports, the keyboard controller, power management and configuration space: each
 // draws ports of its own, none that ends the machine. The first CPU's end is the end.
 // args: --device exit --console none -c 2
-// seconds: 60
 #include "bare.inc"
     movl $0x1ff, LAPIC + 0xf0
     mov $trampoline, %esi    /* to 0x8000, the SIPI's vector 8 */

@@ -3,7 +3,7 @@
 // args: --device exit -c 2
 // status: 123
 // result: ^reason=halted$
-// seconds: 30
+// seconds: 60
 #include "bare.inc"
 1:  cli
     hlt

@@ -4,7 +4,7 @@
 // repeat: --device exit --timeout 1 -c 3
 // status: 124
 // result: ^reason=timeout$
-// seconds: 6
+// seconds: 30
 #include "bare.inc"
 1:  pause
     jmp 1b

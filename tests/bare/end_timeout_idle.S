@@ -3,7 +3,7 @@
 // args: --device exit --timeout 4
 // status: 124
 // result: ^reason=timeout$
-// seconds: 10
+// seconds: 30
 #include "bare.inc"
     mov $0xff, %al           /* PICs: all masked, so that the PIT wakes nobody */
     out %al, $0x21

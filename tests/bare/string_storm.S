@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Strings longer than a page of items, of words, out and in: every item is dispatched. The scratch register takes the
 // low byte only, so the count is told by the time it takes: all of them, or the guest would not end in order.
-// seconds: 30
 #include "bare.inc"
     cld
     step                     /* 1: 10,000 bytes out */
