@@ -434,7 +434,7 @@ TEST(S2_stdin_flood_while_the_guest_reads_nothing)
     loop_free(c.loop);
 }
 
-TEST(stream_in_null_closed_terminal_directory)
+TEST(stream_in_null_closed_directory)
 {
     struct consumer c = {.loop = loop_new(NULL)};
     int null = open("/dev/null", O_RDONLY), dir = open("/", O_RDONLY);
@@ -451,9 +451,16 @@ TEST(stream_in_null_closed_terminal_directory)
         stream_in_free(c.s);
     }
     close(null), close(dir);
-    /* A terminal: lines come, hang-up is the end. */
+    loop_free(c.loop);
+}
+
+/* Lines come, hang-up is the end. */
+TEST(stream_in_terminal)
+{
     int master = posix_openpt(O_RDWR | O_NOCTTY);
-    CHECK(master >= 0 && !grantpt(master) && !unlockpt(master));
+    if (master < 0 || grantpt(master) || unlockpt(master))
+        SKIP("no terminals of one's own (/dev/ptmx, /dev/pts)");
+    struct consumer c = {.loop = loop_new(NULL)};
     int slave = open(ptsname(master), O_RDWR | O_NOCTTY);
     CHECK(slave >= 0);
     c.s = stream_in_new(c.loop, slave, 100, stop_ready, &c);

@@ -67,7 +67,8 @@ static int master, slave;
 static void open_pty(void)
 {
     master = posix_openpt(O_RDWR | O_NOCTTY);
-    CHECK(master >= 0 && !grantpt(master) && !unlockpt(master));
+    if (master < 0 || grantpt(master) || unlockpt(master))
+        SKIP("no terminals of one's own (/dev/ptmx, /dev/pts)");
     slave = open(ptsname(master), O_RDWR | O_NOCTTY);
     CHECK(slave >= 0);
 }

@@ -527,14 +527,14 @@ TEST(stream_speaks_with_passt)
                "--gateway", "192.0.2.1", "--socket", path, NULL);
         _exit(99);
     }
-    for (unsigned i = 0; access(path, F_OK) && i < 100; i++)
+    for (unsigned i = 0; access(path, F_OK) && i < 400; i++)
         usleep(50000);
     bool there = !access(path, F_OK);
     if (there) {
         usleep(100000);
         stream = make(0, &(struct stream_options){.name = "net0", .path = path});
         CHECK(stream);
-        for (unsigned i = 0; i < 100 && !cards[0].n; i++) {
+        for (unsigned i = 0; i < 1000 && !cards[0].n; i++) {
             struct iovec iov = {(void *)(uintptr_t)ask, sizeof ask};
             CHECK(port_send(&cards[0].port, &iov, 1, &none) == PORT_SENT);
             usleep(20000);
