@@ -16,19 +16,6 @@
  * too. */
 static const struct boot_loader *const loaders[] = {&bzimage_loader, &multiboot_loader, &elf_loader};
 
-static const char *const format_names[] = {
-    [BOOT_BZIMAGE64] = "bzImage, 64-bit entry",
-    [BOOT_BZIMAGE32] = "bzImage, 32-bit entry",
-    [BOOT_PVH] = "ELF, PVH entry",
-    [BOOT_ELF64] = "ELF, 64-bit entry",
-    [BOOT_MULTIBOOT] = "Multiboot",
-};
-
-const char *boot_format_name(enum boot_format format)
-{
-    return format_names[format];
-}
-
 const struct boot_info *boot_info(const struct boot *boot)
 {
     return &boot->info;

@@ -441,11 +441,6 @@ void channel_stop(struct channel *ch, uint32_t grace_ms)
     tell_tx(ch);
 }
 
-bool channel_hello_seen(const struct channel *ch)
-{
-    return ch->hello;
-}
-
 bool channel_status_seen(const struct channel *ch)
 {
     return ch->status;

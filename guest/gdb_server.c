@@ -130,11 +130,6 @@ void gdb_server_send(struct gdb_server *s)
         hang_up(s);
 }
 
-bool gdb_server_connected(const struct gdb_server *s)
-{
-    return s->client_fd >= 0;
-}
-
 /* --- set-up */
 
 static int listen_tcp(struct gdb_server *s, const char *where, char *err, size_t err_size)

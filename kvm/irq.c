@@ -119,20 +119,6 @@ void irq_line_set(struct irq_line *line, bool level)
     lock_drop(&irqs->line_lock);
 }
 
-void irq_line_move(struct irq_line *line, unsigned gsi)
-{
-    struct irqs *irqs = line->irqs;
-    if (gsi >= IRQ_LINES)
-        return;
-    lock_take(&irqs->line_lock);
-    if (line->level && line->gsi != gsi) {
-        source_changed(irqs, line, line->gsi, false);
-        source_changed(irqs, line, gsi, true);
-    }
-    line->gsi = (uint8_t)gsi;
-    lock_drop(&irqs->line_lock);
-}
-
 bool irq_level(const struct irqs *irqs, unsigned gsi)
 {
     struct lock *lock = (struct lock *)&irqs->line_lock;

@@ -419,14 +419,6 @@ void region_coalesce(struct region *r, uint64_t offset, uint64_t size)
     transaction_commit();
 }
 
-void region_uncoalesce(struct region *r)
-{
-    transaction_begin();
-    r->n_zones = 0;
-    changed(r);
-    transaction_commit();
-}
-
 void region_plain(struct region *r, bool on)
 {
     transaction_begin();

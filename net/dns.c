@@ -38,7 +38,6 @@ struct query {
     struct user *u;
     struct loop_fd fd;
     bool used;
-    bool last_word; /* a resolver said that it cannot, and nobody is left */
     struct ip_addr guest, server;
     uint16_t port, guest_id;
     uint64_t deadline;

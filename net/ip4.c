@@ -57,7 +57,6 @@ void ip4_input(struct user *u, const struct frame *f)
         .dst = ip_addr4(h + 16),
         .proto = h[9],
         .ttl = h[8],
-        .tos = h[1],
         .iov = u->in,
         .len = total - ihl,
     };

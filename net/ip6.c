@@ -88,7 +88,6 @@ void ip6_input(struct user *u, const struct frame *f)
         .dst = ip_addr6(h + 24),
         .v6 = true,
         .ttl = h[7],
-        .tos = (uint8_t)(get16(h) >> 4),
         .df = true,
         .csum_ok = f->meta->flags & (PORT_NEEDS_CSUM | PORT_DATA_VALID),
         .gso_size = (f->meta->gso_type & ~PORT_GSO_ECN) == PORT_GSO_TCPV6 ? f->meta->gso_size : 0,

@@ -351,17 +351,6 @@ void tcp_guest_reset(struct tcp *t)
     }
 }
 
-void tcp_policy_changed(struct tcp *t)
-{
-    for (uint32_t i = 0; i < t->fresh; i++) {
-        struct tcp_conn *c = &t->conns[i];
-        struct ip_sock to;
-        if (c->t && !(c->flags & (FORWARDED | SEND_RST)) &&
-            t->cfg.ops->policy(t->cfg.ctx, &c->ends.peer, c->ends.peer_port, &to) != IP_OK)
-            conn_abort(c);
-    }
-}
-
 static void raise_descriptors(uint32_t connections)
 {
     struct rlimit lim;

@@ -27,11 +27,6 @@ static const char *const counter_names[TCP_COUNTERS] = {
     [TCP_REFUSED_HOST] = "connections refused by the host",
 };
 
-const char *tcp_counter_name(enum tcp_counter which)
-{
-    return (unsigned)which < TCP_COUNTERS ? counter_names[which] : "?";
-}
-
 uint64_t tcp_counter(const struct tcp *t, enum tcp_counter which)
 {
     return (unsigned)which < TCP_COUNTERS ? t->counters[which] : 0;

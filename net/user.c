@@ -255,16 +255,6 @@ struct port *user_port(struct user *u)
     return &u->port;
 }
 
-struct loop *user_loop(struct user *u)
-{
-    return u->loop;
-}
-
-const char *user_name(const struct user *u)
-{
-    return u->name;
-}
-
 void user_print(struct user *u, FILE *out)
 {
     char a[IP_ADDR_TEXT], b[IP_ADDR_TEXT], c[IP_ADDR_TEXT], d[IP_ADDR_TEXT];

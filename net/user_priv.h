@@ -12,10 +12,7 @@ enum {
     ETH_HEADER = 14,
     ETH_IPV4 = 0x0800,
     ETH_ARP = 0x0806,
-    ETH_VLAN = 0x8100,
-    ETH_QINQ = 0x88a8,
     ETH_IPV6 = 0x86dd,
-    ETH_TYPE_MIN = 0x0600, /* below it is 802.3's length */
 
     IP4_HEADER = 20,
     IP4_HEADER_MAX = 60,

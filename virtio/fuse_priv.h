@@ -112,7 +112,6 @@ struct fuse_call {
     union {
         struct fuse_forget_in forget;
         struct fuse_batch_forget_in batch_forget;
-        struct fuse_getattr_in getattr;
         struct fuse_setattr_in setattr;
         struct fuse_mknod_in mknod;
         struct fuse_mkdir_in mkdir;

@@ -349,7 +349,6 @@ bool virtq_pop(struct virtq *q, struct virtq_chain *chain)
     q->last_avail++;
     q->inflight++;
     q->budget -= q->budget != UINT32_MAX;
-    q->chains++;
     return true;
 }
 
@@ -359,7 +358,6 @@ void virtq_unpop(struct virtq *q, const struct virtq_chain *const *chains, unsig
         head_flip(q, chains[i]->head);
     q->last_avail -= (uint16_t)n;
     q->inflight -= (uint16_t)n;
-    q->chains -= n;
 }
 
 /* --- what was used */

@@ -110,8 +110,6 @@ const struct boot_info *boot_info(const struct boot *boot);
 bool boot_load(struct boot *boot, const struct boot_config *config, struct boot_state *state, char *err,
                size_t err_size) __attribute__((warn_unused_result));
 
-const char *boot_format_name(enum boot_format format); /* "bzImage, 64-bit entry" */
-
 /* --- the memory map: one table, from which boot_params, PVH's and Multiboot's maps are made, and with which
  * ACPI agrees */
 

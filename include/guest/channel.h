@@ -93,7 +93,6 @@ void channel_signal(struct channel *ch, int signal); /* 1..64, others are ignore
 void channel_stop(struct channel *ch,
                   uint32_t grace_ms); /* SIGTERM, then SIGKILL after that time; status follows */
 
-bool channel_hello_seen(const struct channel *ch);
 bool channel_status_seen(const struct channel *ch);
 /* No output is kept here. */
 bool channel_drained(const struct channel *ch);

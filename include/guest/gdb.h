@@ -95,6 +95,5 @@ struct gdb_server *gdb_server_new(struct loop *loop, struct gdb *gdb, const char
 /* gdb_events() and gdb_exited() may have left something to send. */
 void gdb_server_send(struct gdb_server *server);
 void gdb_server_free(struct gdb_server *server);
-bool gdb_server_connected(const struct gdb_server *server);
 
 #endif

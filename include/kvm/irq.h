@@ -71,8 +71,6 @@ struct irq_line {
 void irq_line_init(struct irq_line *line, struct irqs *irqs, unsigned gsi, const char *name);
 void irq_line_fini(struct irq_line *line); /* its device goes; one never made: nothing */
 void irq_line_set(struct irq_line *line, bool level);
-/* The other GSI from now on; a raised level moves along (PCI slots are dealt late; snapshots). */
-void irq_line_move(struct irq_line *line, unsigned gsi);
 bool irq_level(const struct irqs *irqs, unsigned gsi); /* the OR; for `info irq` */
 
 /* For traces: told of each change of a line's level, with the source that made it; LOCK_IRQ held. NULL: nobody any more. */

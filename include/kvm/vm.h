@@ -23,15 +23,13 @@
 struct vm;
 
 /* Guest physical pages that Intel's KVM needs for itself (4.35 KVM_SET_TSS_ADDR: three pages; 4.41 identity
- * map: one). Between the local APIC and the 4 GiB end, in no window of the guest contract; e820 reserves
- * them. */
+ * map: one). Between the local APIC and the 4 GiB end, where there is no RAM, and in no window of the guest
+ * contract. */
 enum {
     VM_PAGE = 4096,
 };
 #define VM_IDENTITY_MAP_ADDR UINT64_C(0xFEFFC000)
 #define VM_TSS_ADDR          UINT64_C(0xFEFFD000)
-#define VM_RESERVED_FIRST    UINT64_C(0xFEFFC000)
-#define VM_RESERVED_LAST     UINT64_C(0xFEFFFFFF)
 
 /* APIC IDs are the vCPU's numbers and have to fit in 8 bits: no interrupt remapping here, and 255 is
  * broadcast. */

@@ -166,7 +166,6 @@ void region_ioeventfd_remove(struct region *r, uint64_t offset, unsigned size, b
                              int fd);
 /* Writes there may be collected and delivered later, in order, at the next exit (mem/ioevent.h). */
 void region_coalesce(struct region *r, uint64_t offset, uint64_t size);
-void region_uncoalesce(struct region *r);
 /* Every access reaches ops at once: ioeventfds and coalescing are away while it is on (--trace). */
 void region_plain(struct region *r, bool on);
 

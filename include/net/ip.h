@@ -82,8 +82,7 @@ struct ip_packet {
     struct ip_addr src, dst;
     bool v6;
     uint8_t proto;
-    uint8_t ttl; /* IPv6: hop limit; >= 1 */
-    uint8_t tos;
+    uint8_t ttl;       /* IPv6: hop limit; >= 1 */
     bool df;           /* IPv4's DF; always set for IPv6 that came in one piece */
     bool csum_ok;      /* nothing to check: it never was on a wire */
     uint16_t gso_size; /* not 0: the payload is a train of TCP segments of this size under one header */
@@ -155,10 +154,5 @@ enum ip_error user_policy(struct user *u, uint8_t proto, const struct ip_addr *d
  * so is an address that the guest would look for on its own wire. */
 void user_peer(struct user *u, const struct ip_addr *guest, const struct sockaddr *peer, struct ip_addr *src,
                uint16_t *port);
-
-/* --- for protocols */
-
-struct loop *user_loop(struct user *u);
-const char *user_name(const struct user *u); /* "net0", for messages */
 
 #endif

@@ -135,12 +135,7 @@ bool tcp_forward(struct tcp *t, int fd, const struct tcp_ends *ends);
 /* The guest was reset: its connections are no more, as with tcp_free(). */
 void tcp_guest_reset(struct tcp *t);
 
-/* ICMP "too big" for the guest's link is never needed; this is the other way: no connection of the guest to peer:port may go
- * on, since policy has changed. Those that policy refuses now are reset on both sides. */
-void tcp_policy_changed(struct tcp *t);
-
 uint64_t tcp_counter(const struct tcp *t, enum tcp_counter which);
-const char *tcp_counter_name(enum tcp_counter which);
 unsigned tcp_connections(const struct tcp *t); /* TIME_WAIT counts */
 
 /* For `info NAME net`: one line a connection (ends, state, bytes each way, what is in flight), then the counters that are

@@ -107,7 +107,7 @@ struct virtq {
     uint32_t budget;               /* chains that pop may still take in this turn */
     uint64_t busy[VIRTQ_MAX / 64]; /* heads under way */
 
-    uint64_t chains, interrupts, kicks; /* for `info` */
+    uint64_t interrupts; /* that publishing asked for */
 };
 
 /* Set-up. max is a power of two, at most VIRTQ_MAX. broke() is called with the queue already marked. */

@@ -64,7 +64,7 @@ static const struct opt *find(const struct opt *table, const char *name, size_t 
 {
     for (const struct opt *o = table; o->type != OPT_TYPE_END; o++)
         if (is_option(o) && o->name && strlen(o->name) == len && !memcmp(o->name, name, len))
-            return o->type == OPT_TYPE_ALIAS ? find(table, o->arg, strlen(o->arg)) : o;
+            return o;
     return NULL;
 }
 
@@ -72,7 +72,7 @@ static const struct opt *find_letter(const struct opt *table, char letter)
 {
     for (const struct opt *o = table; o->type != OPT_TYPE_END; o++)
         if (is_option(o) && o->letter && o->letter == letter)
-            return o->type == OPT_TYPE_ALIAS ? find(table, o->arg, strlen(o->arg)) : o;
+            return o;
     return NULL;
 }
 
@@ -253,8 +253,7 @@ static const char *unknown_key(const struct opt_target *targets, size_t n, const
     const char *known = "";
     for (size_t i = 0; i < n; i++)
         for (const struct opt *o = targets[i].table; o->type != OPT_TYPE_END; o++)
-            if (is_option(o) && o->type != OPT_TYPE_ALIAS && o->type != OPT_TYPE_REFUSED &&
-                !(o->flags & OPT_HIDDEN))
+            if (is_option(o) && o->type != OPT_TYPE_REFUSED && !(o->flags & OPT_HIDDEN))
                 known = opts_say("%s%s%s", known, *known ? ", " : "", o->name);
     return opts_say("%s: %s: no such key (known: %s)", label, key, *known ? known : "none");
 }
@@ -411,15 +410,6 @@ char **opts_inner(const struct opt *table, int argc, char **argv, int *n)
     while (left && w.at < argc)
         left[(*n)++] = argv[w.at++];
     return left;
-}
-
-const char *opts_set(const struct opt *table, const char *label, const char *name, const char *value,
-                     void *out)
-{
-    const struct opt *o = find(table, name, strlen(name));
-    if (!o)
-        return unknown_key(&(struct opt_target){table, out}, 1, label, name);
-    return apply(o, opts_say("%s: %s", label, name), value, out);
 }
 
 /* --- Sub-options --------------------------------------------------------------------------------------------------- */

@@ -53,8 +53,7 @@ static void put_help(FILE *out, int at, const struct opt *o)
 
 bool opts_listed(const struct opt *o)
 {
-    return o->type != OPT_TYPE_GROUP && o->type != OPT_TYPE_ALIAS && o->type != OPT_TYPE_REFUSED &&
-           !(o->flags & OPT_HIDDEN);
+    return o->type != OPT_TYPE_GROUP && o->type != OPT_TYPE_REFUSED && !(o->flags & OPT_HIDDEN);
 }
 
 void opts_help(FILE *out, const struct opt *table)
@@ -129,8 +128,7 @@ static void put_value(FILE *out, const struct opt *o, const void *field)
 void opts_values(FILE *out, const struct opt *table, const void *filled, int indent)
 {
     for (const struct opt *o = table; o->type != OPT_TYPE_END; o++) {
-        if (o->type == OPT_TYPE_GROUP || o->type == OPT_TYPE_CALL || o->type == OPT_TYPE_ALIAS ||
-            o->type == OPT_TYPE_REFUSED)
+        if (o->type == OPT_TYPE_GROUP || o->type == OPT_TYPE_CALL || o->type == OPT_TYPE_REFUSED)
             continue;
         fprintf(out, "%*s%s = ", indent, "", o->name);
         put_value(out, o, (const char *)filled + o->offset);

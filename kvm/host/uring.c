@@ -81,11 +81,6 @@ int uring_fd(const struct uring *u)
     return u->fd;
 }
 
-unsigned uring_pending(const struct uring *u)
-{
-    return u->pending;
-}
-
 static struct io_uring_sqe *put(struct uring *u, struct uring_op *op, uint8_t opcode, int fd)
 {
     if (u->pending == u->entries)

@@ -29,30 +29,6 @@ TEST(irq_line_is_or_of_sources)
     irqs_free(irqs);
 }
 
-TEST(irq_line_takes_its_level_along)
-{
-    struct irqs *irqs = fake_irq_new(&fake);
-    struct irq_line a, b;
-    irq_line_init(&a, irqs, 16, "a");
-    irq_line_init(&b, irqs, 16, "b");
-    irq_line_set(&a, true);
-    irq_line_set(&b, true);
-    irq_line_move(&a, 17);
-    CHECK(fake.level[16] && fake.level[17]);
-    irq_line_move(&b, 17);
-    CHECK(!fake.level[16]);
-    irq_line_set(&a, false);
-    CHECK(fake.level[17]);
-    irq_line_move(&b, IRQ_LINES); /* no such line: stays */
-    irq_line_set(&b, false);
-    CHECK(!fake.level[17]);
-    struct irq_stats s;
-    irq_stats(irqs, &s);
-    CHECK_EQ(s.lines[16], 1);
-    CHECK_EQ(s.lines[17], 1);
-    irqs_free(irqs);
-}
-
 TEST(irq_route_sends_what_was_set)
 {
     struct irqs *irqs = fake_irq_new(&fake);

@@ -265,25 +265,6 @@ TEST(policy_refuses_by_rst_or_icmp)
     w_close_all(w);
 }
 
-TEST(policy_that_changes_ends_connections)
-{
-    struct world *w = world();
-    w_open(w, 16);
-    struct link l = w_establish(w, 0);
-    tcp_policy_changed(w->t);
-    w_run(w);
-    CHECK_EQ(tcp_connections(w->t), 1);
-    w->verdict = IP_PROHIBITED;
-    tcp_policy_changed(w->t);
-    w_run(w);
-    struct seg s = w_out(w);
-    CHECK_EQ(s.flags, F_RST | F_ACK);
-    CHECK_EQ(s.seq, l.ack);
-    CHECK(w->socks[l.fd].reset);
-    CHECK_EQ(tcp_connections(w->t), 0);
-    w_close_all(w);
-}
-
 TEST(reset_travels_both_ways)
 {
     struct world *w = world();

@@ -51,7 +51,6 @@ enum opt_type {
     OPT_TYPE_U64,  /* uint64_t */
     OPT_TYPE_ENUM, /* int or an enum: a word of `words` */
     OPT_TYPE_CALL, /* `call` does it, with a value */
-    OPT_TYPE_ALIAS,   /* another name of the option named `arg`; not in the help */
     OPT_TYPE_REFUSED, /* a word that others know: `help` says what to type instead; not in the help */
 };
 
@@ -139,10 +138,6 @@ struct opt {
         .name = (name_), .letter = (letter_), .type = OPT_TYPE_CALL, .call = (call_), .arg = (arg_),         \
         .help = (help_), __VA_ARGS__                                                                         \
     }
-#define OPT_ALIAS(name_, letter_, of_)                                                                       \
-    {                                                                                                        \
-        .name = (name_), .letter = (letter_), .type = OPT_TYPE_ALIAS, .arg = (of_)                           \
-    }
 #define OPT_REFUSED(name_, letter_, instead_)                                                                \
     {                                                                                                        \
         .name = (name_), .letter = (letter_), .type = OPT_TYPE_REFUSED, .help = (instead_)                   \
@@ -184,10 +179,6 @@ struct opt_target {
 };
 const char *opts_sub_into(const struct opt_target *targets, size_t n, const char *label, const char *text)
     __attribute__((warn_unused_result));
-
-/* Sets one option by name from text; for batch files and the control socket. */
-const char *opts_set(const struct opt *table, const char *label, const char *name, const char *value,
-                     void *out) __attribute__((warn_unused_result));
 
 /* The first element of `text` (up to the first single comma, unescaped) and, through *rest, what follows that
  * comma

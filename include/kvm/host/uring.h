@@ -40,7 +40,5 @@ bool uring_fdatasync(struct uring *u, struct uring_op *op, int fd) __attribute__
 void uring_submit(struct uring *u);
 /* done() for each that has completed; no system call. How many there were. */
 unsigned uring_reap(struct uring *u);
-/* Under way, or put in. */
-unsigned uring_pending(const struct uring *u);
 
 #endif
