@@ -104,15 +104,7 @@
 second:
     here_i_am
     mov $0x12345677, %edx
-1:  mov %edx, %eax           /* xorshift32 of its own */
-    shl $13, %eax
-    xor %eax, %edx
-    mov %edx, %eax
-    shr $17, %eax
-    xor %eax, %edx
-    mov %edx, %eax
-    shl $5, %eax
-    xor %eax, %edx
+1:  next %edx %eax           /* a row of its own */
     mov %edx, %ecx
     and $3, %ecx
     mov functions(, %ecx, 4), %esi

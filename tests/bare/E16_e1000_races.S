@@ -126,9 +126,7 @@ next:
     cmpl $0, stop
     je 1b
     movl $2, stop
-2:  cli
-    hlt
-    jmp 2b
+    stand_still
 
     .data
 function:

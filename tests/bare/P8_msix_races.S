@@ -84,9 +84,7 @@ second:
     cmpl $0, stop
     je 1b
     movl $2, stop
-5:  cli
-    hlt
-    jmp 5b
+    stand_still
 
     .data
 moves:

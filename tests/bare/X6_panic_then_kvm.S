@@ -3,13 +3,7 @@
 // status: 123
 // result: ^reason=panic$
 #include "bare.inc"
-    mov $0x505, %edx
-    mov $1, %al
-    out %al, %dx
-    mov $0xd0000000, %eax; jmp *%eax
-1:  cli
-    hlt
-    jmp 1b
-    .data
-none:
-    .space 6
+    panic
+    mov $0xd0000000, %eax
+    jmp *%eax
+    stand_still

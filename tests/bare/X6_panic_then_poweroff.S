@@ -3,13 +3,8 @@
 // status: 123
 // result: ^reason=panic$
 #include "bare.inc"
-    mov $0x505, %edx
-    mov $1, %al
-    out %al, %dx
-    mov $0x604, %edx; mov $0x3400, %eax; out %ax, %dx
-1:  cli
-    hlt
-    jmp 1b
-    .data
-none:
-    .space 6
+    panic
+    mov $0x604, %edx
+    mov $0x3400, %eax
+    out %ax, %dx
+    stand_still

@@ -3,13 +3,10 @@
 // status: 123
 // result: ^reason=panic$
 #include "bare.inc"
-    mov $0x505, %edx
-    mov $1, %al
-    out %al, %dx
-    lidt none; ud2
-1:  cli
-    hlt
-    jmp 1b
+    panic
+    lidt none
+    ud2
+    stand_still
     .data
 none:
     .space 6

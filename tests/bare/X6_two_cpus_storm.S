@@ -3,23 +3,14 @@
 // draws ports of its own, none that ends the machine. The first CPU's end is the end.
 // args: --device exit --console none -c 2
 #include "bare.inc"
-    movl $0x1ff, LAPIC + 0xf0
-    mov $trampoline, %esi    /* to 0x8000, the SIPI's vector 8 */
-    mov $0x8000, %edi
-    mov $trampoline_end - trampoline, %ecx
-    cld
-    rep movsb
-    movl $0, 0x9000
-    movl $0xc4500, LAPIC + 0x300
-    movl $0xc4608, LAPIC + 0x300
-1:  pause
-    cmpl $0, 0x9000
-    je 1b
+#include "cpus.inc"
+#include "random.inc"
+    second_cpu
     mov $0x2545f491, %esi
     mov $20000, %ebx
     call storm
     step
-    cmpl $2, 0x9000          /* the other is at it, too */
+    cmpl $2, cpus_up         /* the other is at it, too */
     fail_if b
     movl $0xc4500, LAPIC + 0x300 /* INIT and SIPI while it works */
     movl $0xc4608, LAPIC + 0x300
@@ -30,15 +21,7 @@
     pass
 
 storm:                       /* EBX accesses from the seed ESI */
-    mov %esi, %eax
-    shl $13, %eax
-    xor %eax, %esi
-    mov %esi, %eax
-    shr $17, %eax
-    xor %eax, %esi
-    mov %esi, %eax
-    shl $5, %eax
-    xor %eax, %esi
+    next %esi %eax
     mov %esi, %eax
     shr $8, %eax
     and $63, %eax
@@ -57,33 +40,12 @@ storm:                       /* EBX accesses from the seed ESI */
     jnz storm
     ret
 
-    .code16
-trampoline:
-    xor %ax, %ax
-    mov %ax, %ds
-    lgdtl 0x8000 + gdtr - trampoline
-    mov $1, %eax
-    mov %eax, %cr0
-    ljmpl $8, $second
-    .balign 8
-gdt:
-    .quad 0, 0x00cf9a000000ffff, 0x00cf92000000ffff
-gdtr:
-    .word 23
-    .long 0x8000 + gdt - trampoline
-trampoline_end:
-    .code32
 second:
-    mov $16, %eax
-    mov %eax, %ds
-    mov %eax, %es
-    mov %eax, %ss
-    mov $0x70000, %esp
     mov $0x1234567, %esi
-4:  lock incl 0x9000
+1:  here_i_am
     mov $1000, %ebx
     call storm
-    jmp 4b
+    jmp 1b
 
     .data
 ports:

@@ -3,13 +3,10 @@
 // status: 123
 // result: ^reason=panic$
 #include "bare.inc"
-    mov $0x505, %edx
+    mov $PVPANIC, %edx
     in %dx, %al
     step
     test $1, %al
     fail_if z
-    mov $1, %al
-    out %al, %dx
-1:  cli
-    hlt
-    jmp 1b
+    panic
+    stand_still

@@ -21,6 +21,4 @@
     or $0x2000, %eax         /* SLP_EN */
     mov $0x604, %edx
     out %ax, %dx
-1:  cli
-    hlt
-    jmp 1b
+    stand_still

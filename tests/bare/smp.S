@@ -28,7 +28,5 @@ trampoline:
     mov $1, %eax
     shl %cl, %eax
     lock orl %eax, 0x9000
-1:  cli
-    hlt
-    jmp 1b
+    stand_still
 trampoline_end:

@@ -26,17 +26,6 @@ static const struct {
     {FUSE_RENAME2, sizeof(struct fuse_rename2_in), 2},
 };
 
-static unsigned n_entries(const char *path)
-{
-    unsigned n = 0;
-    DIR *d = opendir(path);
-    CHECK(d);
-    while (readdir(d))
-        n++;
-    closedir(d);
-    return n;
-}
-
 TEST(x1_names_that_are_none_are_refused)
 {
     struct board *b = board_new(NULL);
@@ -71,8 +60,8 @@ TEST(x1_names_that_are_none_are_refused)
                 }
                 CHECK_EQ(board_call(b, named[i].op, 1, arg, named[i].fixed, text, n), bad[j].error);
             }
-    CHECK_EQ(n_entries(board_path(b, "")), 4);
-    CHECK_EQ(n_entries(b->dir), 3); /* nothing came to be beside it */
+    CHECK_EQ(files_in(board_path(b, "")), 4);
+    CHECK_EQ(files_in(b->dir), 3); /* nothing came to be beside it */
     board_free(b);
 }
 
@@ -90,7 +79,7 @@ TEST(x1_nul_in_a_name_and_no_nul_at_all)
     CHECK_EQ(board_call(b, FUSE_RENAME, 1, &ren, sizeof ren, "a\0b\0c", 6), -EINVAL);
     CHECK_EQ(board_call(b, FUSE_SYMLINK, 1, NULL, 0, "s\0t\0u", 6), -EINVAL);
     CHECK_EQ(board_call(b, FUSE_SYMLINK, 1, NULL, 0, "s\0t", 3), -EINVAL);
-    CHECK_EQ(n_entries(board_path(b, "")), 2);
+    CHECK_EQ(files_in(board_path(b, "")), 2);
     board_free(b);
 }
 

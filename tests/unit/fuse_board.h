@@ -4,15 +4,14 @@
 #ifndef TESTS_UNIT_FUSE_BOARD_H
 #define TESTS_UNIT_FUSE_BOARD_H
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <linux/fuse.h>
 #include <stdarg.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "files.h"
 #include "test.h"
 #include "virtio/fuse.h"
 
@@ -24,14 +23,6 @@ struct board {
     uint8_t reply[1 << 17]; /* behind the header, of the last answer */
     size_t len;
 };
-
-static int board_remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-    (void)st;
-    (void)flag;
-    (void)ftw;
-    return remove(path);
-}
 
 static __attribute__((unused)) const char *board_path(const struct board *b, const char *name)
 {
@@ -140,7 +131,7 @@ static __attribute__((unused)) struct board *board_new(const struct fuse_config 
 static __attribute__((unused)) void board_free(struct board *b)
 {
     fuse_free(b->s);
-    nftw(b->dir, board_remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+    files_remove(b->dir);
     free(b);
 }
 

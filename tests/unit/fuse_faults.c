@@ -169,17 +169,6 @@ static bool everything(struct board *b)
     return ok;
 }
 
-static unsigned descriptors(void)
-{
-    unsigned n = 0;
-    DIR *d = opendir("/proc/self/fd");
-    CHECK(d);
-    while (readdir(d))
-        n++;
-    closedir(d);
-    return n;
-}
-
 static void clean(struct board *b)
 {
     static const char *const names[] = {"f", "p", "s", "l", "m", "d"};
@@ -196,7 +185,7 @@ static void each_call_fails_once(struct board *b)
     }
     fuse_reset(b->s);
     CHECK(board_init(b, ~0u & ~(1u << 31)) > 0);
-    unsigned before = descriptors(), failed = 0;
+    unsigned before = files_in("/proc/self/fd"), failed = 0;
     for (unsigned v = 0; v < sizeof victims / sizeof *victims; v++)
         for (unsigned e = 0; e < sizeof errors / sizeof *errors; e++)
             for (int n = 1;; n++) {
@@ -212,7 +201,7 @@ static void each_call_fails_once(struct board *b)
                 fuse_reset(b->s);
                 struct fuse_stats st = board_stats(b);
                 CHECK(st.nodes == 1 && st.files == 0 && st.descriptors == 0);
-                CHECK_EQ(descriptors(), before);
+                CHECK_EQ(files_in("/proc/self/fd"), before);
                 CHECK(board_init(b, ~0u & ~(1u << 31)) > 0);
                 if (!reached)
                     break;

@@ -318,12 +318,7 @@ static void canary(const struct board *b, bool make)
     CHECK(file);
     CHECK(make ? fputs("alive", file) >= 0 : fgets(text, sizeof text, file) && !strcmp(text, "alive"));
     fclose(file);
-    DIR *d = opendir(b->dir);
-    unsigned n = 0;
-    while (d && readdir(d))
-        n++;
-    closedir(d);
-    CHECK_EQ(n, 4);
+    CHECK_EQ(files_in(b->dir), 4);
 }
 
 static void fuzz_with(const struct fuse_config *config, uint64_t seed, unsigned long turns)

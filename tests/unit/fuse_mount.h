@@ -108,7 +108,7 @@ static void unmount(struct mounted *m)
         close(m->fd);
     fuse_free(m->s);
     if (*m->dir)
-        nftw(m->dir, board_remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+        files_remove(m->dir);
 }
 
 #endif

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include "race.h"
 #include "test.h"
 #include "kvm/host/ctl.h"
 #include "kvm/host/opts.h"
@@ -484,47 +485,18 @@ TEST(ctl_other_users_are_not_answered)
     end();
 }
 
+static char take_the_name(void)
+{
+    const char *error;
+    return ctl_new(loop_new(NULL), "g", &error) ? 'w' : strstr(error, "is running") ? 'l' : '?';
+}
+
 /* Several processes want one name at once: one gets it. */
 TEST(ctl_race_for_a_name)
 {
-    enum {
-        N = 6
-    };
+    struct race r;
     folder();
-    int go[2], said[2], hold[2], won = 0;
-    pid_t pid[N];
-    CHECK(!pipe(go) && !pipe(said) && !pipe(hold));
-    fflush(stdout);
-    for (int i = 0; i < N; i++) {
-        pid[i] = fork();
-        if (!pid[i]) {
-            const char *error;
-            char c;
-            close(go[1]);
-            close(hold[1]);
-            struct loop *l = loop_new(NULL);
-            if (read(go[0], &c, 1) < 0)
-                _exit(9);
-            c = ctl_new(l, "g", &error) ? 'w' : strstr(error, "is running") ? 'l' : '?';
-            if (write(said[1], &c, 1) < 0 || read(hold[0], &c, 1) < 0) /* lives until all have tried */
-                _exit(9);
-            _exit(0);
-        }
-    }
-    close(go[0]);
-    close(go[1]); /* go */
-    for (int i = 0; i < N; i++) {
-        char c;
-        CHECK(read(said[0], &c, 1) == 1);
-        CHECK(c == 'w' || c == 'l');
-        won += c == 'w';
-    }
-    close(hold[1]);
-    for (int i = 0; i < N; i++) {
-        int status;
-        CHECK(waitpid(pid[i], &status, 0) == pid[i] && WIFEXITED(status) && !WEXITSTATUS(status));
-    }
-    CHECK_EQ(won, 1);
-    close(hold[0]), close(said[0]), close(said[1]);
+    CHECK_EQ(race(&r, 6, take_the_name), 1);
+    race_end(&r);
     clear_folder();
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Unix sockets that listen at a path, and all that may stand there. The clock is this file's: nanosleep() returns at once and
  * does what a test wants to happen while the lock is waited for; connect() does what happens right after the question. */
+#include "race.h"
 #include "test.h"
 
 #include "kvm/host/unix_listener.h"
@@ -359,52 +360,24 @@ TEST(X5_unix_listener_and_what_changes_under_it)
     end();
 }
 
+static char take_the_place(void)
+{
+    static struct unix_listener l;
+    return unix_listener_open(&l, path, 8) ? 'w' : errno == EADDRINUSE ? 'l' : '?';
+}
+
 /* Several processes want the place of a dead one at once: one gets it, and is the one that answers there. */
 TEST(X5_unix_listener_race_for_a_dead_ones_place)
 {
-    enum {
-        N = 4
-    };
     unsigned rounds = (unsigned)test_scale(20);
     begin();
     in_real_time = true; /* others hold the lock for as long as the machine lets them */
-    fflush(stdout);
     for (unsigned round = 0; round < rounds; round++) {
-        int go[2], said[2], hold[2], won = 0;
-        pid_t pid[N];
-        CHECK(!pipe(go) && !pipe(said) && !pipe(hold));
+        struct race r;
         dead(path);
-        for (int i = 0; i < N; i++) {
-            pid[i] = fork();
-            if (!pid[i]) {
-                static struct unix_listener l;
-                char c;
-                close(go[1]);
-                close(hold[1]);
-                if (read(go[0], &c, 1) < 0)
-                    _exit(9);
-                c = unix_listener_open(&l, path, 8) ? 'w' : errno == EADDRINUSE ? 'l' : '?';
-                if (write(said[1], &c, 1) < 0 || read(hold[0], &c, 1) < 0) /* lives until all have tried */
-                    _exit(9);
-                _exit(c == 'w' && !l.open);
-            }
-        }
-        close(go[0]);
-        close(go[1]); /* go */
-        for (int i = 0; i < N; i++) {
-            char c;
-            CHECK(read(said[0], &c, 1) == 1);
-            CHECK(c == 'w' || c == 'l');
-            won += c == 'w';
-        }
-        CHECK_EQ(won, 1);
+        CHECK_EQ(race(&r, 4, take_the_place), 1);
         CHECK(answers(path));
-        close(hold[0]);
-        close(hold[1]);
-        for (int i = 0; i < N; i++)
-            CHECK(waitpid(pid[i], NULL, 0) == pid[i]);
-        close(said[0]);
-        close(said[1]);
+        race_end(&r);
         CHECK(!unlink(path));
     }
     in_real_time = false;

@@ -4,10 +4,9 @@
  * real one. Nothing outside of the folder changes, no descriptor is lost, and the device works when the driver behaves. */
 #include "virtio/fs.h"
 #include "kvm/host/work.h"
+#include "files.h"
 #include "virtio_board.h"
 
-#include <dirent.h>
-#include <ftw.h>
 #include <linux/fuse.h>
 #include <pthread.h>
 #include <sched.h>
@@ -297,23 +296,6 @@ static void *scribbler(void *arg)
     return NULL;
 }
 
-static unsigned count(const char *path)
-{
-    unsigned n = 0;
-    DIR *d = opendir(path);
-    CHECK(d);
-    while (readdir(d))
-        n++;
-    closedir(d);
-    return n;
-}
-
-static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
-{
-    (void)st, (void)flag, (void)ftw;
-    return remove(path);
-}
-
 /* The driver behaves: a reset, and one request. */
 static uint64_t init_after_reset(void)
 {
@@ -363,7 +345,7 @@ TEST(V9_a_share_raced_by_its_driver_and_a_scribbler)
     ram = ram_host(m->ram, 0, 1 << 20);
     over = false;
     init_after_reset();
-    unsigned before = count("/proc/self/fd");
+    unsigned before = files_in("/proc/self/fd");
 
     pthread_t threads[2];
     starts = kicks = 0;
@@ -378,10 +360,10 @@ TEST(V9_a_share_raced_by_its_driver_and_a_scribbler)
     over = false;
 
     CHECK_EQ(init_after_reset(), sizeof(struct fuse_out_header) + sizeof(struct fuse_init_out));
-    CHECK_EQ(count("/proc/self/fd"), before);
+    CHECK_EQ(files_in("/proc/self/fd"), before);
     struct stat st;
     CHECK(stat(secret, &st) == 0 && st.st_size == 6);
-    CHECK_EQ(count(dir), 4);
+    CHECK_EQ(files_in(dir), 4);
     CHECK(work_free(work, 10000000000ull));
-    nftw(dir, remove_one, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+    files_remove(dir);
 }

@@ -425,18 +425,7 @@ TEST(vnet_pairs)
     }
 
     /* a TCP flow goes out by pair 1 and its answers come in there */
-    static uint8_t ip[60] = {2, 2, 2, 2, 2, 2, 4, 4, 4, 4, 4, 4, 8, 0, 0x45};
-    for (unsigned i = 26; i < 38; i++)
-        ip[i] = (uint8_t)(i * 7);
-    g_fill(VQ_BUFFERS, 0, HEADER);
-    for (unsigned i = 0; i < sizeof ip; i++)
-        g_write(VQ_BUFFERS + HEADER + i, ip[i], 1);
-    vq_add(3,
-           (struct vq_buf[]){
-               {VQ_BUFFERS, HEADER + sizeof ip, 0}
-    },
-           1, 0);
-    vq_kick(3);
+    void *back = flow_by_pair_1();
     CHECK_EQ(host.n, 1);
     for (unsigned q = 0; q < 4; q += 2) {
         vq_add(q,
@@ -446,14 +435,8 @@ TEST(vnet_pairs)
                1, 0);
         vq_kick(q);
     }
-    uint8_t back[60];
-    memcpy(back, ip, sizeof back);
-    memcpy(back + 26, ip + 30, 4);
-    memcpy(back + 30, ip + 26, 4);
-    memcpy(back + 34, ip + 36, 2);
-    memcpy(back + 36, ip + 34, 2);
     static const struct port_meta none;
-    struct iovec iov = {back, sizeof back};
+    struct iovec iov = {back, FLOW_LEN};
     CHECK_EQ(port_send(&host.port, &iov, 1, &none), PORT_SENT);
     vd_run();
     CHECK(vq_used(2, &id, &len));

@@ -162,18 +162,8 @@ TEST(vnet_a_pair_that_is_given_up_holds_nothing_up)
         CHECK_EQ(g_read(VQ_BUFFERS + 8192, 1), 0);
         if (pairs == 1)
             break;
-        static uint8_t ip[60] = {2, 2, 2, 2, 2, 2, 4, 4, 4, 4, 4, 4, 8, 0, 0x45}; /* out by pair 1 */
         static const struct port_meta none;
-        struct iovec iov = {ip, sizeof ip};
-        g_fill(VQ_BUFFERS, 0, HEADER);
-        for (unsigned i = 0; i < sizeof ip; i++)
-            g_write(VQ_BUFFERS + HEADER + i, ip[i], 1);
-        vq_add(3,
-               (struct vq_buf[]){
-                   {VQ_BUFFERS, HEADER + sizeof ip, 0}
-        },
-               1, 0);
-        vq_kick(3);
+        struct iovec iov = {flow_by_pair_1(), FLOW_LEN};
         rx_buffers(0, 4, 1526);
         CHECK_EQ(port_send(&host.port, &iov, 1, &none), PORT_BUSY);
         vd_run();
