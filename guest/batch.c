@@ -210,7 +210,10 @@ int batch_run(int argc, char **argv, const char **error)
     free(text);
     if (b.mistakes > MISTAKES_TOLD)
         warn("%s: and %u more", b.file, b.mistakes - MISTAKES_TOLD);
-    if (b.mistakes) {
+    /* A list that nobody wrote (`make-list | vmlet batch -`) is no list that passed. */
+    if (!b.n && !b.mistakes)
+        warn("%s: there is no run in it", b.file);
+    if (!b.n || b.mistakes) {
         free_lines(&b);
         return STATUS_SETUP;
     }

@@ -40,8 +40,8 @@ test_batch_that_passes() {
     printf '%s\n%s\n%s\n' "$pass" "$pass" "$pass" | status_in 0 "$vmlet" batch - -j 3
     [ "$(grep -c '^ok    stdin:[1-3] ' out)" = 3 ]
     : >empty
-    status 0 "$vmlet" batch empty
-    grep -q '^0 passed, 0 failed' out
+    status 125 "$vmlet" batch empty && line '^vmlet: empty: there is no run in it$'
+    printf '# nothing\n\n' | status_in 125 "$vmlet" batch - && line '^vmlet: -: there is no run in it$'
 }
 
 # as status(), with our standard input
