@@ -227,7 +227,8 @@ const char *machine_find_kernel(void)
  * was asked for by name. Each printed character costs an exit. */
 bool machine_log_is_cut(const struct machine_options *o)
 {
-    bool wanted = o->junit || o->fail_on & (1u << KLOG_LEAK | 1u << GATE_TESTS); /* printed as information */
+    bool wanted = o->junit || o->fail_on & (1u << KLOG_LEAK | 1u << KLOG_TAINT |
+                                            1u << GATE_TESTS); /* printed as information or notice */
     return o->command && !o->kernel_log && !wanted && !o->nodefaults;
 }
 

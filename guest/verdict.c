@@ -71,9 +71,56 @@ static const char *compile(const struct machine_options *o, regex_t *into)
     return NULL;
 }
 
+/* The loglevel from which on the console shows all kinds of trouble that are asked for: kernel/panic.c and lockdep.c print
+ * warnings, kernel/module/main.c a notice on a module without a signature, kmemleak information, all others errors. */
+static unsigned level_needed(uint32_t on)
+{
+    return on & 1u << KLOG_LEAK                          ? 7
+           : on & 1u << KLOG_TAINT                       ? 6
+           : on & (1u << KLOG_WARN | 1u << KLOG_LOCKDEP) ? 5
+           : on & ((1u << KLOG_KINDS) - 1)               ? 4
+                                                         : 0;
+}
+
+/* A gate that is shown nothing lets everything pass. The kernel takes the last of these words. */
+static const char *check_sight(const struct machine_options *o)
+{
+    unsigned needed = level_needed(o->fail_on), level = 7;
+    const char *word = "";
+    int n = 0;
+    if (!needed)
+        return NULL;
+    const char *p = o->params ? o->params : "";
+    if (o->console == CONSOLE_NONE && !o->nodefaults && !strstr(p, "console=") && !strstr(p, "earlycon"))
+        return "--fail-on: with --console none the kernel's log goes nowhere, so that nothing could be "
+               "caught "
+               "(take --console none away, or put console=ttyS0 into -p)";
+    for (; *(p += strspn(p, " \t\n")); p += strcspn(p, " \t\n")) {
+        size_t len = strcspn(p, " \t\n");
+        bool quiet = len == 5 && !memcmp(p, "quiet", 5), set = len > 9 && !memcmp(p, "loglevel=", 9);
+        if (len == 2 && !memcmp(p, "--", 2))
+            break;
+        if (len == 15 && !memcmp(p, "ignore_loglevel", 15))
+            return NULL;
+        if (len == 5 && !memcmp(p, "debug", 5))
+            level = 10;
+        if (quiet || set) {
+            level = quiet ? 4 : (unsigned)strtoul(p + 9, NULL, 0);
+            word = p;
+            n = (int)len;
+        }
+    }
+    if (level >= needed)
+        return NULL;
+    return opts_say("--fail-on: `%.*s` in -p hides from the log what it is to catch (loglevel=%u shows it)",
+                    n, word, needed);
+}
+
 const char *verdict_check(const struct machine_options *o)
 {
     const char *error = compile(o, NULL);
+    if (!error)
+        error = check_sight(o);
     return error || !o->junit ? error : report_file_check("--junit", o->junit);
 }
 

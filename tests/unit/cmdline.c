@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* The kernel's command line that follows from the options. */
+#include "guest/gate.h"
 #include "guest/machine.h"
 #include "test.h"
 
@@ -25,6 +26,9 @@ TEST(cmdline_of_a_command_ends_with_the_early_console)
     static char true_[] = "true", *command[] = {true_, NULL};
     struct machine_options o = {.command = command};
     CHECK_STR(line(o), "panic=-1 loglevel=5 " EARLY);
+    o.fail_on = 1u << KLOG_TAINT; /* a notice, where a module has no signature */
+    CHECK_STR(line(o), "panic=-1 " EARLY);
+    o.fail_on = 1u << KLOG_WARN;
     o.params = "quiet";
     CHECK_STR(line(o), "panic=-1 loglevel=5 quiet " EARLY);
     o.kernel_log = "k.log";

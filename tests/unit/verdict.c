@@ -106,6 +106,45 @@ TEST(verdict_regular_expression_that_is_none)
     o.allow.n = 0;
 }
 
+/* What the kernel does not print cannot be caught: that is said before, not taken for a clean log. */
+TEST(verdict_a_gate_that_would_see_nothing)
+{
+    static const struct {
+        const char *on, *params;
+        bool blind;
+    } cases[] = {
+        {"warn",    "quiet",                 true },
+        {"warn",    "a=b quiet panic=1",     true },
+        {"lockdep", "loglevel=4",            true },
+        {"taint",   "loglevel=5",            true },
+        {"leak",    "loglevel=6",            true },
+        {"kasan",   "loglevel=1",            true },
+        {"warn",    "loglevel=7 quiet",      true },
+        {"warn",    "quiet loglevel=5",      false},
+        {"kasan",   "quiet",                 false},
+        {"oops",    "quiet",                 false},
+        {"tests",   "quiet",                 false},
+        {"lint",    "loglevel=0",            false},
+        {"warn",    "quiet ignore_loglevel", false},
+        {"leak",    "quiet debug",           false},
+        {"warn",    "quieter x.quiet=1",     false},
+        {"warn",    "a -- quiet",            false},
+        {"leak",    "",                      false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct machine_options one = {.params = cases[i].params};
+        CHECK(!gate_parse(cases[i].on, &one.fail_on));
+        const char *error = verdict_check(&one);
+        CHECK(cases[i].blind ? error && strstr(error, "hides from the log") : !error);
+    }
+    struct machine_options none = {.console = CONSOLE_NONE, .fail_on = 1u << KLOG_WARN};
+    CHECK(strstr(verdict_check(&none), "--console none"));
+    none.params = "console=ttyS0";
+    CHECK(!verdict_check(&none));
+    none = (struct machine_options){.console = CONSOLE_NONE, .fail_on = 1u << GATE_LINT};
+    CHECK(!verdict_check(&none));
+}
+
 TEST(verdict_words_that_are_none)
 {
     uint32_t on = 0;
