@@ -193,7 +193,16 @@ static void ready(struct port *port)
     e1000_tx_kick(e);
 }
 
-static const struct port_ops port_ops = {.receive = receive, .ready = ready};
+static bool closed(struct port *port)
+{
+    struct e1000 *e = e1000_of_port(port);
+    enum e1000_drop why = e1000_rx_closed(e, false);
+    if (why != E1000_DROPS)
+        e1000_drop(e, why);
+    return why != E1000_DROPS;
+}
+
+static const struct port_ops port_ops = {.receive = receive, .ready = ready, .closed = closed};
 
 struct port *e1000_port(struct device *dev)
 {
@@ -214,6 +223,16 @@ void e1000_set_link(struct device *dev, bool up)
             e1000_link_changed(e);
     }
     lock_drop(&dev->lock);
+}
+
+/* What a card cannot do without the bus it does when it has it again: what the tail offered meanwhile is sent, and a message that
+ * was lost goes out after all. What came meanwhile had nowhere to go (RX_MASTER), as if the packet buffer had overflowed. */
+static void master_on(struct pci_device *pci)
+{
+    struct e1000 *e = e1000_of(&pci->dev);
+    e1000_tx_kick(e);
+    if (e->irq_up)
+        pci_raise(&e->pci, 0);
 }
 
 /* --- reset */
@@ -272,6 +291,7 @@ static const char *e1000_init(struct device *dev, struct board *board)
     device_timer_init(dev, &e->link_timer, e1000_negotiated);
     device_timer_init(dev, &e->refill_timer, e1000_rx_waited);
     e1000_eeprom_init(e, mac);
+    e->pci.master_hook = master_on;
     e->cable = 1;
     return NULL;
 }

@@ -446,6 +446,15 @@ static void copy_head(struct frame *f)
     memset(f->head + got, 0, sizeof f->head - got);
 }
 
+enum e1000_drop e1000_rx_closed(const struct e1000 *e, bool looped)
+{
+    if (!looped && !e1000_link(e))
+        return e1000_phy_link(e) ? RX_SLU : RX_LINK;
+    if (!(e->rctl & RCTL_EN))
+        return RX_DISABLED;
+    return pci_is_master(&e->pci) ? E1000_DROPS : RX_MASTER;
+}
+
 enum port_result e1000_receive(struct e1000 *e, const struct iovec *iov, int n, bool looped)
 {
     struct frame f;
@@ -453,12 +462,8 @@ enum port_result e1000_receive(struct e1000 *e, const struct iovec *iov, int n, 
     struct iovec padded, stripped[PORT_IOV_MAX + 2];
     struct plan p;
     enum e1000_drop why;
-    if (!looped && !e1000_link(e))
-        return drop(e, e1000_phy_link(e) ? RX_SLU : RX_LINK);
-    if (!(e->rctl & RCTL_EN))
-        return drop(e, RX_DISABLED);
-    if (!pci_is_master(&e->pci))
-        return drop(e, RX_MASTER);
+    if ((why = e1000_rx_closed(e, looped)) != E1000_DROPS)
+        return drop(e, why);
 
     f.iov = iov;
     f.n = n;

@@ -115,6 +115,17 @@ static enum port_result receive(struct port *to, const struct iovec *iov, int n,
     return result;
 }
 
+/* Whether a receiver would drop every segment of a frame: then it is not worth cutting up. */
+static bool closed(struct port *to)
+{
+    if (!to->ops->closed)
+        return false;
+    owner_enter(to);
+    bool is = to->ops->closed(to);
+    owner_leave(to);
+    return is;
+}
+
 /* Gives the frame to its receiver in the form that it accepts, from segment *sent on. On BUSY *sent says how far it got.
  * A frame that cannot be given in any form is dropped: *why. */
 static enum port_result deliver(struct port *to, const struct iovec *iov, int n, const struct port_meta *meta,
@@ -134,6 +145,8 @@ static enum port_result deliver(struct port *to, const struct iovec *iov, int n,
     uint8_t header[OFFLOAD_HEADER_MAX];
     struct iovec out[PORT_IOV_MAX + 1];
     if ((*why = offload_plan(&o, iov, n, meta)) != PORT_DROP_NONE)
+        return PORT_SENT;
+    if (o.segments > 1 && closed(to))
         return PORT_SENT;
     for (; *sent < o.segments; ++*sent) {
         int pieces = offload_segment(&o, *sent, header, iov, n, out);

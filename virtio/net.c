@@ -184,6 +184,22 @@ static enum port_result starve(struct virtio_net *n, struct virtq *q, bool some)
     return PORT_BUSY;
 }
 
+static bool takes(const struct virtio_net *n, const struct virtq *q)
+{
+    return virtio_is_live(&n->v) && q->enabled && !q->broken;
+}
+
+static bool net_closed(struct port *port)
+{
+    struct virtio_net *n = (struct virtio_net *)((char *)port - offsetof(struct virtio_net, port));
+    for (unsigned pair = 0; pair < n->pairs; pair++)
+        if (takes(n, net_rx_queue(n, pair)))
+            return false;
+    device_drop(&n->v.pci.dev, NET_DROP_NO_DRIVER);
+    port_drop(port);
+    return true;
+}
+
 static enum port_result net_receive(struct port *port, const struct iovec *iov, int n_iov,
                                     const struct port_meta *meta)
 {
@@ -194,7 +210,7 @@ static enum port_result net_receive(struct port *port, const struct iovec *iov, 
     struct virtq *q = net_rx_queue(n, pair < n->pairs ? pair : 0);
     bool some;
 
-    if (!virtio_is_live(&n->v) || !q->enabled || q->broken) {
+    if (!takes(n, q)) {
         device_drop(dev, NET_DROP_NO_DRIVER);
         port_drop(port);
         return PORT_SENT;
@@ -264,7 +280,8 @@ static void net_out_of_patience(struct device *dev)
     port_ready(&n->port);
 }
 
-static const struct port_ops net_port_ops = {.receive = net_receive, .ready = net_ready};
+static const struct port_ops net_port_ops = {
+    .receive = net_receive, .ready = net_ready, .closed = net_closed};
 
 /* ---- the device */
 

@@ -99,6 +99,9 @@ struct port_ops {
     enum port_result (*receive)(struct port *port, const struct iovec *iov, int n,
                                 const struct port_meta *meta);
     void (*ready)(struct port *port); /* NULL: it never keeps a frame (drops are its own to count) */
+    /* Asked before a frame is cut up for it: true, it would drop all the segments, and has counted the frame as dropped with the
+     * reason. NULL: it never would. */
+    bool (*closed)(struct port *port);
 };
 
 /* Sees the frames that pass a port, both ways, as they were sent: unfinished, perhaps (net/pcap.h). It runs in the middle of

@@ -337,6 +337,12 @@ TEST(e1000_msi_is_a_message_each_time)
     wr(ICS, ICR_LSC);
     CHECK_EQ(m->fake.sent, before + 2);
     CHECK(!line());
+    rd(ICR);
+    cf8_write(nic->devfn, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+    wr(ICS, ICR_LSC); /* a message is a write that needs the bus: it goes out when the card has it again */
+    CHECK_EQ(m->fake.sent, before + 2);
+    cf8_write(nic->devfn, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2);
+    CHECK_EQ(m->fake.sent, before + 3);
 }
 
 /* --- registers */

@@ -107,7 +107,7 @@ static void peer_ready(struct port *port)
     (void)port;
     peer.readies++;
 }
-static const struct port_ops peer_ops = {peer_receive, peer_ready};
+static const struct port_ops peer_ops = {.receive = peer_receive, .ready = peer_ready};
 
 /* --- registers */
 

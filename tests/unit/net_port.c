@@ -92,7 +92,7 @@ static void end_ready(struct port *port)
     e->inside--;
 }
 
-static const struct port_ops end_ops = {end_receive, end_ready};
+static const struct port_ops end_ops = {.receive = end_receive, .ready = end_ready};
 
 static void lock(void *arg)
 {

@@ -61,7 +61,7 @@ static void bed_ready(struct port *port)
     ((struct bed *)port)->readied++;
 }
 
-static const struct port_ops bed_ops = {bed_receive, bed_ready};
+static const struct port_ops bed_ops = {.receive = bed_receive, .ready = bed_ready};
 
 static uint64_t bed_clock(void *ctx)
 {

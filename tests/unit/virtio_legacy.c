@@ -207,7 +207,7 @@ static void far_leave(void *dev)
 
 static void legacy_card(void)
 {
-    static const struct port_ops ops = {far_receive, NULL};
+    static const struct port_ops ops = {.receive = far_receive, .ready = NULL};
     struct device *dev = legacy_device(&virtio_net_class, "legacy,mac=02:00:00:00:00:09", 0x1000, 1);
     free(far.port.ring);
     memset(&far, 0, sizeof far);

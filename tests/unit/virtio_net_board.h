@@ -63,7 +63,7 @@ static void host_ready(struct port *port)
     (void)port;
     host.readies++;
 }
-static const struct port_ops host_ops = {host_receive, host_ready};
+static const struct port_ops host_ops = {.receive = host_receive, .ready = host_ready};
 
 static void enter(void *dev)
 {

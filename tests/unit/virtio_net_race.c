@@ -32,7 +32,7 @@ static enum port_result host_receive(struct port *port, const struct iovec *iov,
     from_guest++;
     return from_guest % 7 ? PORT_SENT : PORT_BUSY;
 }
-static const struct port_ops host_ops = {host_receive, NULL};
+static const struct port_ops host_ops = {.receive = host_receive, .ready = NULL};
 
 static void enter(void *dev)
 {
