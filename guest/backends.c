@@ -84,6 +84,11 @@ static void user_show(struct card *card, FILE *out)
 /* An interface that is made for this guest gets lkvm's address, if the user says none. */
 #define TAP_ADDRESS "192.168.33.1/24"
 
+static void tap_gone(void *card)
+{
+    network_lost(card);
+}
+
 static bool tap_open(struct card *card, char *err, size_t err_size)
 {
     const struct net_options *o = card->o;
@@ -98,6 +103,8 @@ static bool tap_open(struct card *card, char *err, size_t err_size)
                    : given || o->tapif || o->script ? NULL
                                                     : TAP_ADDRESS,
         .queues = o->mq,
+        .gone = tap_gone,
+        .gone_ctx = card,
     };
     card->tap = tap_new(card->nw->net, &options, err, err_size);
     card->back = card->tap ? tap_port(card->tap) : NULL;

@@ -290,6 +290,26 @@ static struct card *find(struct network *nw, const char *id)
     return NULL;
 }
 
+static void set_link(struct card *card, bool up)
+{
+    if (card->down == !up)
+        return;
+    card->down = !up;
+    if (up && card->socket)
+        port_connect(card->port, card->socket);
+    card->model->set_link(card->dev, up);
+    if (!up)
+        port_disconnect(card->port);
+}
+
+void network_lost(struct card *card)
+{
+    if (!card->port || card->nw->stopped || card->hub)
+        return;
+    card->lost = true;
+    set_link(card, false);
+}
+
 const char *network_link(struct network *nw, const char *id, const char *word)
 {
     struct card *card = find(nw, id);
@@ -298,14 +318,9 @@ const char *network_link(struct network *nw, const char *id, const char *word)
         return ctl_say("%s: there is no such card (`info NAME net` names them)", id);
     if (!up && strcmp(word, "down"))
         return ctl_say("%s: a link is up or down", word);
-    if (card->down == !up)
-        return NULL;
-    card->down = !up;
-    if (up && card->socket)
-        port_connect(card->port, card->socket);
-    card->model->set_link(card->dev, up);
-    if (!up)
-        port_disconnect(card->port);
+    if (up && card->lost)
+        return ctl_say("%s: what it was plugged into is gone (start the guest again)", id);
+    set_link(card, up);
     return NULL;
 }
 

@@ -42,6 +42,7 @@ struct card {
     struct port *port; /* the card's; NULL until it is built */
     struct port *back; /* the backend's; NULL: it has none */
     bool down;         /* the cable is out */
+    bool lost;         /* what it was plugged into is gone for good */
     union {            /* the backend's own */
         struct port own;
         struct tap *tap;
@@ -54,6 +55,9 @@ struct card {
     struct port *socket; /* where its cable ends: the backend's port or the hub's; NULL: nowhere */
     struct pcap *pcap;
 };
+
+/* What the card's backend was is no more: its cable is out, unless a hub is at its end. Loop thread, no lock held. */
+void network_lost(struct card *card);
 
 /* ---- guest/vhost_card.c: vhost=1 ---- */
 /* NULL, or a sentence: what else is said of the card that does not go with it. */

@@ -46,10 +46,10 @@ static bool attach(void *tap, unsigned pair, bool attached)
 {
     static bool said;
     bool done = tap_queue_attach(tap, pair, attached);
-    if (!done && !said)
+    if (!done && !said && !tap_is_gone(tap))
         warn("tap \"%s\": queue %u: TUNSETQUEUE: %s (the guest has fewer pairs of queues)", tap_ifname(tap),
              pair, strerror(errno));
-    said |= !done;
+    said |= !done && !tap_is_gone(tap);
     return done;
 }
 

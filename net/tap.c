@@ -61,15 +61,6 @@ static void arm(struct tap *t)
                        (t->given || t->held ? 0 : EPOLLIN) | (t->full && !t->given ? EPOLLOUT : 0));
 }
 
-static void gone(struct tap *t, const char *why)
-{
-    if (t->dead)
-        return;
-    t->dead = true;
-    loop_fd_remove(&t->watch);
-    warn("%s: tap \"%s\": %s (the card has no network from now on)", t->name, t->ifname, why);
-}
-
 /* The frame that was read last. false: the peer has no room, and it stays. */
 static bool give(struct tap *t)
 {
@@ -105,7 +96,7 @@ static void pull(struct tap *t)
             return;
         }
         if (n <= 0) {
-            gone(t, n < 0 && errno != EBADFD ? strerror(errno) : "it was deleted");
+            tap_gone(t, n < 0 && errno != EBADFD ? strerror(errno) : "it was deleted");
             return;
         }
         if ((size_t)n < skip)
@@ -183,7 +174,7 @@ static enum port_result tap_receive(struct port *port, const struct iovec *iov, 
             return PORT_BUSY;
         }
         if (errno == EBADFD)
-            gone(t, "it was deleted");
+            tap_gone(t, "it was deleted");
         else if (errno == EIO && !t->down_said)
             warn("%s: tap \"%s\": is down (ip link set %s up)", t->name, t->ifname, t->ifname);
         t->down_said |= errno == EIO;
@@ -202,6 +193,7 @@ static const struct port_ops tap_ops = {.receive = tap_receive, .ready = tap_rea
 bool tap_start(struct tap *t, struct net *net)
 {
     t->burst = 1;
+    tap_gone_init(t, net->loop);
     if (!port_init(&t->port, net, t->ifname, &tap_ops))
         return false;
     if (t->vnet)
@@ -229,6 +221,11 @@ int tap_fd(const struct tap *t, unsigned queue)
     return queue < t->queues ? t->fds[queue] : -1;
 }
 
+bool tap_is_gone(const struct tap *t)
+{
+    return t->dead;
+}
+
 bool tap_has_vnet_header(const struct tap *t)
 {
     return t->vnet;
@@ -242,6 +239,7 @@ bool tap_has_uso(const struct tap *t)
 void tap_hand_over(struct tap *t, bool given)
 {
     t->given = given;
+    tap_gone_listen(t, given);
     if (given)
         t->held = t->full = false;
     else
@@ -268,6 +266,7 @@ void tap_free(struct tap *t)
     if (t->downscript && !program_run(t->downscript, t->ifname, TAP_SCRIPT_SECONDS * SECOND, why, sizeof why))
         warn("%s: down script %s %s: %s", t->name, t->downscript, t->ifname, why);
     loop_fd_remove(&t->watch);
+    tap_gone_fini(t);
     if (t->port.net)
         port_free(&t->port);
     for (unsigned i = 0; i < t->queues; i++)

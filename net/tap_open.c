@@ -222,6 +222,8 @@ struct tap *tap_new(struct net *net, const struct tap_options *o, char *err, siz
         return NULL;
     }
     t->name = o->name;
+    t->on_gone = o->gone;
+    t->gone_ctx = o->gone_ctx;
     bool ok = open_tap(&op);
     if (ok && !(ok = tap_start(t, net)))
         fail(&op, "%s", strerror(errno ? errno : ENOMEM));

@@ -36,6 +36,12 @@ struct tap {
     bool full;      /* the card waits for the tap */
     bool given;     /* vhost has it */
     bool dead;      /* deleted */
+    void (*on_gone)(void *ctx);
+    void *gone_ctx;
+    struct loop_task gone_task;
+    int links_fd; /* of net/tap_gone.c, while vhost has it; else -1 */
+    struct loop_fd links;
+    struct loop_timer links_later;
     bool down_said;
     uint64_t refused; /* frames that the kernel did not take */
     struct tap_header header;
@@ -43,6 +49,12 @@ struct tap {
     uint8_t frame[PORT_FRAME_MAX];
     uint8_t whole[PORT_FRAME_MAX];
 };
+
+/* ---- net/tap_gone.c */
+void tap_gone(struct tap *t, const char *why); /* from wherever it was noticed */
+void tap_gone_init(struct tap *t, struct loop *loop);
+void tap_gone_listen(struct tap *t, bool on);
+void tap_gone_fini(struct tap *t);
 
 /* The port and the watch, once the descriptors are there. */
 bool tap_start(struct tap *t, struct net *net) __attribute__((warn_unused_result));

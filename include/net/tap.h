@@ -15,7 +15,8 @@
  * nothing, and a burst up to TAP_BUDGET of them.
  *
  * Host trouble never ends the run: an interface that is down, or a frame that the kernel refuses (EINVAL: a vnet header that it
- * does not believe), is a counted drop; one that was deleted is said once, and the card's cable leads nowhere from then on.
+ * does not believe), is a counted drop; one that was deleted is said once, whoever asked for gone() is told, and the card's cable
+ * leads nowhere from then on. Who reads a tap hears of its end by that; while vhost does, net/tap_gone.c listens for it.
  *
  * Threads: set-up and the loop. Sources: Documentation/networking/tuntap.rst, <linux/if_tun.h>; virtio 1.2, 5.1.6.
  */
@@ -40,6 +41,10 @@ struct tap_options {
     const char *script, *downscript; /* NULL: none. Run with the interface's name as the one argument */
     const char *address; /* of an interface that this makes: "192.168.33.1" or "10.1.0.1/16"; NULL: none */
     unsigned queues;     /* 0: 1. More than one are for vhost; the port uses the first */
+    void (*gone)(
+        void
+            *ctx); /* it was deleted: once, from the loop, with nobody else on the stack. NULL: nobody asks */
+    void *gone_ctx;
 };
 
 struct tap;
@@ -52,6 +57,7 @@ void tap_free(struct tap *t);
 
 struct port *tap_port(struct tap *t);
 const char *tap_ifname(const struct tap *t);
+bool tap_is_gone(const struct tap *t);
 void tap_print(struct tap *t, FILE *out);
 
 /* For vhost, which reads and writes the descriptors itself. Hand over first: the port then takes no more frames and reads none.

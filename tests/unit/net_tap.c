@@ -314,6 +314,49 @@ TEST(N6_tap_down_and_deleted)
     tear_down();
 }
 
+static unsigned told;
+static void is_told(void *ctx)
+{
+    CHECK(ctx == &told);
+    told++;
+}
+
+/* The same while vhost has the descriptors, which nobody reads here: by name, and with the namespace that it was moved to. */
+TEST(N6_tap_deleted_while_vhost_has_it)
+{
+    static const char *const ends[] = {
+        "ip link del vm0",
+        "n=vmlet-n6-$$; ip netns add $n 2>/dev/null && ip link set vm0 netns $n && ip netns del $n",
+    };
+    struct tap_options o = anew;
+    o.gone = is_told;
+    o.gone_ctx = &told;
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        set_up(&o);
+        told = 0;
+        tap_hand_over(tap, true);
+        CHECK(!system("ip link set vm0 down && ip link set vm0 up"));
+        steps();
+        CHECK(!told && !tap_is_gone(tap));
+        if (system(ends[i])) {
+            tear_down();
+            SKIP("no named network namespaces here");
+        }
+        for (unsigned ms = 0; ms < 5000 && !told; ms++) {
+            steps();
+            usleep(1000);
+        }
+        CHECK(tap_is_gone(tap));
+        CHECK_EQ(told, 1);
+        CHECK_EQ(loop_step(loop), 0);
+        CHECK_EQ(loop_next(loop), LOOP_NEVER);
+        tap_hand_over(tap, false);
+        CHECK_EQ(loop_step(loop), 1); /* ready(), for who waited */
+        CHECK(card_send(3, 100) == PORT_SENT);
+        tear_down();
+    }
+}
+
 static int open_tun(const char *ifname, int flags)
 {
     struct ifreq request = {.ifr_flags = (short)flags};
