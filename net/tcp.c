@@ -36,7 +36,8 @@
  *     wanted.
  *
  * Entries come from one array, so that memory is bounded from the start; beyond it SYNs are answered with RST. At most half of
- * them wait for a host's connect(), so that a flood of SYNs to nowhere leaves room for connections that work. */
+ * them wait for a host's connect(), so that a flood of SYNs to nowhere leaves room for connections that work; and at most
+ * half for a guest that does not answer what a forward brings, so that those who come by it leave the guest its own. */
 #include "net/tcp_conn.h"
 
 #include <errno.h>
@@ -121,6 +122,12 @@ static void close_socket(struct tcp_conn *c, bool reset)
     c->fd = -1;
 }
 
+void conn_answered(struct tcp_conn *c)
+{
+    if ((c->flags & (FORWARDED | SYN_ACKED)) == FORWARDED)
+        c->t->asking--;
+}
+
 static void work_remove(struct tcp_conn *c)
 {
     if (!c->work_pprev)
@@ -137,6 +144,7 @@ void conn_free(struct tcp_conn *c, bool reset)
 {
     struct tcp *t = c->t;
     close_socket(c, reset);
+    conn_answered(c);
     work_remove(c);
     if (c->wait_pprev) {
         *c->wait_pprev = c->wait_next;
@@ -319,7 +327,7 @@ bool tcp_forward(struct tcp *t, int fd, const struct tcp_ends *ends)
         e.peer_port = (uint16_t)(32768 + (r >> 48) % 32768);
         taken = conn_find(t, &e) != NULL;
     }
-    struct tcp_conn *c = taken ? NULL : conn_new(t, &e);
+    struct tcp_conn *c = taken || t->asking >= (t->limit + 1) / 2 ? NULL : conn_new(t, &e);
     if (!c) {
         t->counters[TCP_REFUSED_FULL]++;
         t->host->close(t->cfg.host_ctx, fd, true);
@@ -327,6 +335,7 @@ bool tcp_forward(struct tcp *t, int fd, const struct tcp_ends *ends)
     }
     c->fd = fd;
     c->flags |= FORWARDED | SYN_OUT | SEND_SYN;
+    t->asking++;
     conn_prepare(c);
     if (!conn_watch(c)) {
         t->counters[TCP_REFUSED_HOST]++;

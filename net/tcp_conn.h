@@ -116,7 +116,8 @@ struct tcp {
     struct tcp_config cfg;
     const struct tcp_host *host;
     struct tcp_conn *conns, *free, **table, *last;
-    uint32_t limit, fresh, used, mask, connecting;
+    uint32_t limit, fresh, used, mask;
+    uint32_t connecting, asking; /* to the host; to the guest, by forwards: at most half of the limit each */
     uint64_t seed[2];
     struct tcp_conn *work, **work_tail;
     struct tcp_conn *waiting, **waiting_tail;
@@ -148,6 +149,7 @@ struct tcp_conn *conn_new(struct tcp *t, const struct tcp_ends *ends);
 void conn_free(struct tcp_conn *c, bool reset); /* at once; closes the socket */
 void conn_work(struct tcp_conn *c);             /* a turn, from the task */
 bool conn_watch(struct tcp_conn *c);
+void conn_answered(struct tcp_conn *c);  /* the guest has: before SYN_ACKED is set */
 void conn_prepare(struct tcp_conn *c);   /* options of its socket */
 void conn_time_wait(struct tcp_conn *c); /* the socket is closed, the entry stays for a while */
 /* The guest is to be told RST; the socket is closed at once. */

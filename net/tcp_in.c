@@ -165,6 +165,7 @@ static void syn_sent(struct tcp_conn *c, const struct segment *s)
     c->retries = 0;
     if (acked) {
         c->snd_una = c->snd_nxt = c->snd_wl2 = s->ack;
+        conn_answered(c);
         c->flags |= SYN_ACKED | READABLE;
         c->flags &= ~(uint32_t)SEND_SYN;
         c->rto_at = LOOP_NEVER;
@@ -382,6 +383,7 @@ static void synchronized(struct tcp_conn *c, const struct segment *s, const stru
             return;
         }
         c->snd_una = c->snd_nxt = s->ack;
+        conn_answered(c);
         c->flags |= SYN_ACKED | READABLE;
         c->flags &= ~(uint32_t)SEND_SYN;
         c->retries = 0;

@@ -466,12 +466,32 @@ TEST(T6_reset_during_connect_and_forwards_without_end)
     CHECK_EQ(w_out(w).flags, F_RST | F_ACK);
     CHECK_EQ(tcp_connections(w->t), 0);
     for (int i = 0; i < 2000; i++) {
-        struct tcp_ends ends = {w_addr(false, 15), w_addr(false, 2), 22, (uint16_t)(i + 1)};
-        CHECK(tcp_forward(w->t, w_new_socket(w), &ends) == (i < 100));
+        struct tcp_ends ends = {w_addr(false, 15), w_addr(false, 99), 22, (uint16_t)(i + 1)};
+        CHECK(tcp_forward(w->t, w_new_socket(w), &ends) == (i < 50));
     }
-    CHECK_EQ(w->open, 100); /* the others were reset at once */
-    CHECK_EQ(tcp_counter(w->t, TCP_REFUSED_FULL), 1900);
+    CHECK_EQ(w->open, 50); /* the others were reset at once */
+    CHECK_EQ(tcp_counter(w->t, TCP_REFUSED_FULL), 1950);
     w_run(w);
+    struct seg asked = w_out(w);
+    CHECK_EQ(asked.flags, F_SYN);
+    for (uint16_t i = 0; i < 50; i++) { /* the guest's own are none the worse for it */
+        w_forget(w);
+        struct link l = w_establish(w, (uint16_t)(1000 + i));
+        w_in(w, &(struct seg){.guest_port = l.port, .seq = l.seq, .ack = l.ack, .flags = F_RST});
+    }
+    CHECK_EQ(w->open, 50);
+    /* one that it does answer counts no more */
+    struct tcp_ends more = {w_addr(false, 15), w_addr(false, 99), 22, 3000};
+    CHECK(!tcp_forward(w->t, w_new_socket(w), &more));
+    struct seg answer = {.guest_port = 22,
+                         .peer_port = asked.peer_port,
+                         .seq = 9,
+                         .ack = asked.seq + 1,
+                         .flags = F_SYN | F_ACK,
+                         .wnd = 9};
+    w_in(w, &answer);
+    CHECK(tcp_forward(w->t, w_new_socket(w), &more));
+    w_in(w, &(struct seg){.guest_port = 22, .peer_port = asked.peer_port, .seq = 10, .flags = F_RST});
     w_wait(w, UINT64_C(200) * 1000000000); /* a guest that never answers */
     CHECK_EQ(w->open, 0);
     CHECK_EQ(tcp_connections(w->t), 0);
