@@ -75,7 +75,7 @@ enum gdb_got gdb_in_byte(struct gdb_in *in, char c)
 
 /* --- out */
 
-size_t gdb_out_left(const struct gdb_out *out)
+static size_t left(const struct gdb_out *out)
 {
     return sizeof out->data - out->n > TAIL + 1 ? sizeof out->data - out->n - TAIL - 1 : 0;
 }
@@ -85,14 +85,14 @@ void gdb_out_begin(struct gdb_out *out)
     if (out->sent == out->n)
         out->sent = out->n = 0;
     out->start = out->n;
-    out->overflow = gdb_out_left(out) == 0;
+    out->overflow = left(out) == 0;
     if (!out->overflow)
         out->data[out->n++] = '$';
 }
 
 static void put(struct gdb_out *out, char c)
 {
-    if (gdb_out_left(out) == 0)
+    if (left(out) == 0)
         out->overflow = true;
     else
         out->data[out->n++] = c;

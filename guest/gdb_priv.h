@@ -27,7 +27,8 @@ struct gdb_in {
 };
 enum gdb_got gdb_in_byte(struct gdb_in *in, char c);
 
-/* And back: out_begin, contents, out_end; several packets may follow each other as long as gdb_out_room() is true. */
+/* And back: gdb_out_begin(), contents, gdb_out_end(). Several packets may follow each other; one that finds no room becomes an
+ * error. */
 enum {
     GDB_OUT = 2 * GDB_PACKET + 64, /* each byte escaped */
 };
@@ -42,8 +43,7 @@ void gdb_out_bytes(struct gdb_out *out, const void *data, size_t n); /* escaped 
 void gdb_out_text(struct gdb_out *out, const char *text);
 void gdb_out_print(struct gdb_out *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void gdb_out_hex(struct gdb_out *out, const void *data, size_t n);
-void gdb_out_end(struct gdb_out *out); /* a packet that has no room becomes an error */
-size_t gdb_out_left(const struct gdb_out *out);
+void gdb_out_end(struct gdb_out *out);
 
 /* Hexadecimal digits: how many were read goes to *n, at most max bytes; false: a character that is none, or an odd number. */
 bool gdb_unhex(const char *text, size_t len, void *data, size_t max, size_t *n);

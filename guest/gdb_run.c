@@ -178,11 +178,9 @@ bool gdb_plans(struct gdb *gdb, const char *text)
 
 void gdb_events(struct gdb *gdb)
 {
-    bool was_running = gdb->running;
-    if (!gdb->open || !was_running) {
-        /* Whoever stands has been looked at: by gdb_leave(), or when all were stopped. */
+    /* Whoever stands has been looked at: by gdb_leave(), or when all were stopped. */
+    if (!gdb->open || !gdb->running)
         return;
-    }
     gdb->target->stop(gdb->ctx);
     unsigned told = collect(gdb);
     if (told < gdb->n_cpus)

@@ -282,7 +282,7 @@ static void on_die(int status, const char *message)
 
 /* In a signal handler, just before the process ends with 125: RAM lies on a file that somebody made shorter. No lock, since
  * its holder may be the very thread; nothing here allocates. */
-void machine_bus_error(const char *sentence)
+static void on_bus_error(const char *sentence)
 {
     struct machine *m = the_machine;
     if (!m || m->result.reason != END_NONE)
@@ -362,7 +362,7 @@ void machine_ends_init(struct machine *m)
 {
     the_machine = m;
     log_set_die_hook(on_die);
-    ram_set_bus_hook(machine_bus_error);
+    ram_set_bus_hook(on_bus_error);
     loop_task_init(m->loop, &m->ended, on_ended, m);
     loop_timer_init(m->loop, &m->timeout, on_timeout, m);
     loop_timer_init(m->loop, &m->panic_grace, on_panic_grace, m);

@@ -92,7 +92,6 @@ void machine_on_stopped(void *ctx, struct vcpu *vcpu, const struct vcpu_stop *st
 struct verdict *machine_verdict(struct machine *m);
 void machine_on_caught(void *ctx, const char *sentence);
 void machine_watch_console(struct machine *m, struct console_config *config);
-void machine_bus_error(const char *sentence);
 /* When --timeout is over, on the loop's clock. */
 uint64_t machine_deadline(const struct machine *m);
 /* How long somebody may be waited for who is to read a FIFO. */

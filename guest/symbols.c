@@ -219,10 +219,11 @@ void symbols_learn_unmoved(struct symbols *s)
 
 /* ---- look-up */
 
-bool symbols_find(const struct symbols *s, uint64_t addr, struct symbols_at *at)
+/* The last symbol at or below the address, and how far in it the address is. NULL: none. */
+static const struct symbol *find(const struct symbols *s, uint64_t addr, uint64_t *offset)
 {
     if (!symbols_placed(s))
-        return false;
+        return NULL;
     uint64_t linked = addr - atomic_load_explicit(&s->moved, memory_order_relaxed);
     size_t low = 0, high = s->n; /* the first above it */
     while (low < high) {
@@ -233,24 +234,23 @@ bool symbols_find(const struct symbols *s, uint64_t addr, struct symbols_at *at)
             high = mid;
     }
     if (!low || low == s->n) /* what follows the last one has no end */
-        return false;
+        return NULL;
     const struct symbol *found = &s->v[low - 1];
-    if (linked - found->addr >= FAR)
-        return false;
-    *at = (struct symbols_at){s->names + found->name, linked - found->addr};
-    return true;
+    *offset = linked - found->addr;
+    return *offset < FAR ? found : NULL;
 }
 
 const char *symbols_name(const struct symbols *s, uint64_t addr, char *buf, size_t size)
 {
-    struct symbols_at at;
+    uint64_t offset;
+    const struct symbol *found = find(s, addr, &offset);
     *buf = 0;
-    if (!symbols_find(s, addr, &at))
+    if (!found)
         return buf;
-    if (at.offset)
-        snprintf(buf, size, "%s+0x%" PRIx64, at.name, at.offset);
+    if (offset)
+        snprintf(buf, size, "%s+0x%" PRIx64, s->names + found->name, offset);
     else
-        snprintf(buf, size, "%s", at.name);
+        snprintf(buf, size, "%s", s->names + found->name);
     return buf;
 }
 

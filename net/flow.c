@@ -125,7 +125,8 @@ struct flow *flow_find(struct user *u, uint8_t proto, const struct ip_addr *gues
     return f;
 }
 
-bool flow_make_room(struct user *u)
+/* The oldest with a descriptor gives it up. */
+static bool make_room(struct user *u)
 {
     struct flow *oldest = u->flows->ends.newer;
     while (oldest != &u->flows->ends && oldest->forward)
@@ -169,7 +170,7 @@ int flow_socket(struct user *u, int family, int type, int protocol)
     do
         fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
     while (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) &&
-           flow_make_room(u));
+           make_room(u));
     return fd;
 }
 

@@ -69,8 +69,6 @@ void flow_free(struct flow *f);
 void flow_use(struct flow *f); /* now */
 void flow_free_forwarded(struct user *u, const struct fwd *forward);
 
-/* The oldest with a descriptor gives it up. */
-bool flow_make_room(struct user *u);
 /* A non-blocking socket; when there are no descriptors, flows are given up for it. -1 and errno. */
 int flow_socket(struct user *u, int family, int type, int protocol);
 /* fd becomes the flow's, or is closed: false and errno. */
@@ -82,7 +80,6 @@ void flow_follow(struct flow *f, const struct ip_packet *p);
 bool flow_send(struct flow *f, const struct iovec *iov, int n);
 /* EPOLLERR: the socket's errors become ICMP. */
 void flow_errors(struct flow *f);
-void flow_refuse(struct flow *f, enum ip_error e, unsigned mtu, const struct ip_addr *from);
 
 /* Reads a batch from f and gives it to the card; `of` says whose each datagram is (NULL: nobody's), and may cut it by
  * d->offset and d->len. */

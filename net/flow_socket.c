@@ -75,7 +75,7 @@ static enum ip_error error_of_icmp(const struct sock_extended_err *e)
     return IP_OK;
 }
 
-void flow_refuse(struct flow *f, enum ip_error e, unsigned mtu, const struct ip_addr *from)
+static void refuse(struct flow *f, enum ip_error e, unsigned mtu, const struct ip_addr *from)
 {
     uint8_t l4[8] = {0};
     struct iovec iov = {l4, sizeof l4};
@@ -136,7 +136,7 @@ void flow_errors(struct flow *f)
             /* A router on the way speaks for itself; all else comes from where the guest sent to, which may go by
              * another name with it. */
             bool router = error == IP_HOPS && ip_of_sock((struct sockaddr *)&all.offender, &from, &port);
-            flow_refuse(f, error, e.ee_info, router ? &from : &f->dst);
+            refuse(f, error, e.ee_info, router ? &from : &f->dst);
         }
     }
     /* what the queue did not explain */
@@ -164,7 +164,7 @@ bool flow_send(struct flow *f, const struct iovec *iov, int n)
         case EACCES:
         case ENETUNREACH:
         case EINVAL:
-            flow_refuse(f, ip_error_of(errno), 0, NULL);
+            refuse(f, ip_error_of(errno), 0, NULL);
             return false;
         default: /* that of an earlier datagram: this one has not been tried */
             flow_errors(f);

@@ -55,7 +55,8 @@ bool fuse_get(struct fuse_pieces *p, void *to, size_t n)
     return true;
 }
 
-bool fuse_put(struct fuse_pieces *p, const void *from, size_t n)
+/* False: there is not as much room. */
+static bool put(struct fuse_pieces *p, const void *from, size_t n)
 {
     if (n > p->left)
         return false;
@@ -115,7 +116,7 @@ int fuse_text(struct fuse_pieces *p, char *to, size_t max)
 
 int fuse_reply(struct fuse_call *c, const void *out, size_t n)
 {
-    return fuse_put(&c->rep, out, n) ? (int)n : -EINVAL;
+    return put(&c->rep, out, n) ? (int)n : -EINVAL;
 }
 
 /* --- the table */
@@ -323,7 +324,7 @@ static bool answer(struct fuse_server *s, struct iovec *req, int n_req, struct i
                                   .error = rc < 0 ? rc : 0,
                                   .unique = c->h.unique};
     struct fuse_pieces to = {head, n_head, sizeof out};
-    *written = fuse_put(&to, &out, sizeof out) ? out.len : 0;
+    *written = put(&to, &out, sizeof out) ? out.len : 0;
     return true;
 }
 

@@ -150,7 +150,6 @@ fuse_op fuse_op_setxattr, fuse_op_getxattr, fuse_op_listxattr, fuse_op_removexat
 
 /* fuse.c: pieces. False: there is not as much. */
 bool fuse_get(struct fuse_pieces *p, void *to, size_t n) __attribute__((warn_unused_result));
-bool fuse_put(struct fuse_pieces *p, const void *from, size_t n) __attribute__((warn_unused_result));
 void fuse_skip(struct fuse_pieces *p, size_t n);
 void fuse_cut(struct fuse_pieces *p, size_t n); /* leaves the first n */
 /* A text with its NUL, of at most max bytes with it. 0 or -errno. */
@@ -192,7 +191,7 @@ struct fuse_open *fuse_open_hold(struct fuse_server *s, uint64_t fh, enum fuse_k
 /* Any of that node; a search. */
 struct fuse_open *fuse_open_hold_of(struct fuse_server *s, uint64_t node);
 void fuse_open_put(struct fuse_server *s, struct fuse_open *open);
-/* A folder, for one thread alone until put_alone(); NULL, and why in error. */
+/* A folder, for one thread alone until fuse_open_put_alone(); NULL, and why in error. */
 struct fuse_open *fuse_open_hold_alone(struct fuse_server *s, uint64_t fh, int *error);
 void fuse_open_put_alone(struct fuse_server *s, struct fuse_open *open);
 int fuse_open_release(struct fuse_server *s, uint64_t fh, enum fuse_kind kind);

@@ -31,7 +31,7 @@ enum {
 };
 
 /* One of each in every machine. No SMI command port: the guest finds SCI_EN set and ACPI already on (FADT
- * SMI_CMD 0). pm ends the board with BOARD_POWEROFF at SLP_TYP 5 with SLP_EN; reset_control with BOARD_REBOOT
+ * SMI_CMD 0). pm ends the board with BOARD_POWEROFF at SLP_TYP 5 with SLP_EN; reset with BOARD_REBOOT
  * at a 0 to 1 change of RST_CPU (bit 2), whatever SYS_RST says. */
 extern const struct device_class pm_class, reset_class;
 

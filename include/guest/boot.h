@@ -96,7 +96,7 @@ struct boot_state {
 
 struct boot; /* an opened kernel */
 
-/* NULL on failure, with one sentence in err ("kernel FILE: reason"). name_or_path is kept as the name in
+/* NULL on failure, with one sentence in err ("kernel FILE: reason"). path is also the name in
  * messages. */
 struct boot *boot_open(const char *path, char *err, size_t err_size) __attribute__((warn_unused_result));
 /* The same from memory; data must stay until boot_close(). For tests and fuzzing. */

@@ -29,11 +29,6 @@
 
 struct symbols;
 
-struct symbols_at {
-    const char *name; /* as long as the symbols */
-    uint64_t offset;  /* of the address in it */
-};
-
 /* NULL: a sentence in err. */
 struct symbols *symbols_open(const char *path, char *err, size_t err_size)
     __attribute__((warn_unused_result));
@@ -50,10 +45,8 @@ void symbols_learn_line(struct symbols *s, const char *line);
 void symbols_learn_unmoved(struct symbols *s);
 bool symbols_placed(const struct symbols *s);
 
-/* The symbol that an address of the guest lies in: the last one at or below it. */
-bool symbols_find(const struct symbols *s, uint64_t addr, struct symbols_at *at)
-    __attribute__((warn_unused_result));
-/* "name+0x12", "name" at its start, "" for none. Returns buf. */
+/* The symbol that an address of the guest lies in, the last one at or below it: "name+0x12", "name" at its start, "" for none.
+ * Returns buf. */
 const char *symbols_name(const struct symbols *s, uint64_t addr, char *buf, size_t size);
 /* Copies a line and puts " (name+0x12)" behind each address in it that has one: 16 hexadecimal digits, or up to that many behind
  * 0x, or 8 of a 32-bit program. Cut to fit. true: it put in something. */

@@ -28,7 +28,7 @@ enum {
 
 enum ram_kind {
     RAM_ANON,      /* private memory */
-    RAM_MEMFD,     /* shared memory, for those who get ram_fd() */
+    RAM_MEMFD,     /* shared memory, for those who are given its descriptor */
     RAM_FILE,      /* path: a file, created or extended to size; shared */
     RAM_HUGETLBFS, /* path: where a hugetlbfs is mounted */
 };

@@ -7,7 +7,7 @@
  *
  * BARs live in two containers, for memory and for I/O ports, that lie below everything else (priority -1): a BAR
  * that the guest moves over RAM, ECAM or a fixed port is hidden there, and where two BARs overlap the one of the
- * higher function wins. The range of the APICs and of KVM's own pages, APIC_HOLE, is kept from PCI altogether.
+ * higher function wins. The range of the APICs and of KVM's own pages, PCI_APIC_HOLE, is kept from PCI altogether.
  *
  * The bus is part of the host bridge (pci/host.c), which is a device like others; board->pci points to it.
  * Set-up is on one thread; afterwards the bus is read-only but for what the functions' own locks guard.
