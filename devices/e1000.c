@@ -182,8 +182,7 @@ static void port_leave(void *ctx)
 static enum port_result receive(struct port *port, const struct iovec *iov, int n,
                                 const struct port_meta *meta)
 {
-    (void)meta; /* it accepts finished frames alone */
-    return e1000_receive(e1000_of_port(port), iov, n, false);
+    return e1000_receive(e1000_of_port(port), iov, n, false, meta->flags & PORT_SUMMED);
 }
 
 static void ready(struct port *port)
@@ -284,6 +283,7 @@ static const char *e1000_init(struct device *dev, struct board *board)
     if (!port_init(&e->port, board->net, dev->id, &port_ops))
         return "out of memory";
     port_guard(&e->port, port_enter, port_leave, dev);
+    port_accept(&e->port, PORT_ACCEPT_SUMMED); /* finished frames alone */
     device_task_init(dev, &e->tx_task, e1000_tx_run);
     device_timer_init(dev, &e->itr_timer, itr_fired);
     device_timer_init(dev, &e->tx_timer, e1000_tx_delayed);

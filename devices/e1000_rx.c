@@ -38,6 +38,8 @@ struct frame {
     uint16_t vlan; /* the tag that was stripped */
     uint8_t status, errors;
     uint16_t checksum;
+    bool summed;        /* nobody can have changed it since its checksum was put in; */
+    uint32_t summed_at; /* and that is over all from there on. 0: who knows */
 };
 
 struct plan {
@@ -151,12 +153,14 @@ static void check_l4(struct frame *f, uint32_t l4, uint32_t l4_len, uint8_t prot
 {
     if (l4_len < 8 || l4 + 8 > HEAD || (proto == PROTO_UDP && get16(f->head + l4 + 6) == 0))
         return;
+    f->status |= RXD_STAT_TCPCS;
+    if (f->summed_at == l4 && l4 + l4_len == f->len)
+        return;
     uint64_t sum = pseudo + __builtin_bswap16(proto) + __builtin_bswap16((uint16_t)l4_len);
     if (l4 + l4_len == f->len && pcss <= l4 && !((l4 - pcss) & 1)) /* most of it has been summed up already */
         sum += all + (uint16_t)~head_sum(f, pcss, l4 - pcss);
     else
         sum += offload_sum(f->iov, f->n, l4, l4_len);
-    f->status |= RXD_STAT_TCPCS;
     if (fold(sum) % 0xffff)
         f->errors |= RXD_ERR_TCPE;
 }
@@ -187,11 +191,36 @@ static void check_ipv6(struct e1000 *e, struct frame *f, uint32_t l3, uint32_t p
         check_l4(f, l3 + IPV6_HEADER, len, ip[6], head_sum(f, l3 + 8, 32), pcss, all);
 }
 
+/* From PCSS to the end, without looking at the text: with the addresses, protocol and length it adds up to nothing. Only for
+ * headers as net/offload.h finds them. */
+static bool sum_of_summed(struct frame *f, uint32_t pcss, uint16_t *all)
+{
+    const uint8_t *ip = f->head + PORT_HEADER;
+    uint16_t type = get16(f->head + ETH_TYPE);
+    bool v6 = type == TYPE_IPV6;
+    if (!f->summed || (type != TYPE_IPV4 && !v6))
+        return false;
+    uint32_t l4 = PORT_HEADER + (v6 ? IPV6_HEADER : (ip[0] & 0xfu) * 4);
+    uint8_t proto = v6 ? ip[6] : ip[9];
+    uint32_t len = v6 ? IPV6_HEADER + get16(ip + 4) : get16(ip + 2);
+    if (len != f->len - PORT_HEADER || pcss > l4 || (proto != PROTO_TCP && proto != PROTO_UDP))
+        return false;
+    uint64_t pseudo = v6 ? head_sum(f, PORT_HEADER + 8, 32) : head_sum(f, PORT_HEADER + 12, 8);
+    pseudo += __builtin_bswap16(proto) + __builtin_bswap16((uint16_t)(f->len - l4));
+    uint16_t text = (uint16_t)~fold(pseudo), in_head = head_sum(f, pcss, l4 - pcss);
+    text = text ? text : 0xffff;
+    f->summed_at = l4;
+    *all = fold((uint64_t)in_head + ((l4 - pcss) & 1 ? __builtin_bswap16(text) : text));
+    return true;
+}
+
 /* The packet checksum from PCSS on, always; IP's and TCP's or UDP's if asked for, through a tag and SNAP. */
 static void checksums(struct e1000 *e, struct frame *f)
 {
     uint32_t pcss = e->rxcsum & RXCSUM_PCSS, l3 = PORT_HEADER;
-    uint16_t all = pcss < f->len ? offload_sum(f->iov, f->n, pcss, f->len - pcss) : 0;
+    uint16_t all = 0;
+    if (pcss < f->len && !sum_of_summed(f, pcss, &all))
+        all = offload_sum(f->iov, f->n, pcss, f->len - pcss);
     f->checksum = (uint16_t)~__builtin_bswap16(all);
     if (e->rxcsum & (RXCSUM_IPOFLD | RXCSUM_TUOFLD)) {
         uint16_t type = get16(f->head + ETH_TYPE);
@@ -455,7 +484,7 @@ enum e1000_drop e1000_rx_closed(const struct e1000 *e, bool looped)
     return pci_is_master(&e->pci) ? E1000_DROPS : RX_MASTER;
 }
 
-enum port_result e1000_receive(struct e1000 *e, const struct iovec *iov, int n, bool looped)
+enum port_result e1000_receive(struct e1000 *e, const struct iovec *iov, int n, bool looped, bool summed)
 {
     struct frame f;
     uint8_t short_one[E1000_FRAME_MIN];
@@ -469,6 +498,8 @@ enum port_result e1000_receive(struct e1000 *e, const struct iovec *iov, int n, 
     f.n = n;
     f.len = (uint32_t)offload_length(iov, n);
     f.status = f.errors = 0;
+    f.summed = summed;
+    f.summed_at = 0;
     f.vlan = 0;
     copy_head(&f);
     if (f.len < E1000_FRAME_MIN) { /* on a wire it would have been padded */

@@ -376,7 +376,7 @@ static void loop(struct e1000 *e, const struct iovec *iov, int n, const struct p
     }
     for (unsigned i = 0; i < o.segments; i++) {
         int parts = offload_segment(&o, i, header, iov, n, out);
-        (void)e1000_receive(e, out, parts, true);
+        (void)e1000_receive(e, out, parts, true, false);
     }
 }
 

@@ -135,12 +135,11 @@ static enum port_result deliver(struct port *to, const struct iovec *iov, int n,
     *why = PORT_DROP_NONE;
     if (*sent == 0 && offload_accepted(meta, accepts)) {
         struct port_meta as_is = *meta;
-        if (!(accepts & PORT_ACCEPT_CSUM))
-            as_is.flags = 0;
+        as_is.flags &= accepts & PORT_ACCEPT_CSUM ? PORT_NEEDS_CSUM | PORT_DATA_VALID : 0;
         return receive(to, iov, n, &as_is);
     }
 
-    static const struct port_meta finished;
+    static const struct port_meta finished, summed = {.flags = PORT_SUMMED};
     struct offload o;
     uint8_t header[OFFLOAD_HEADER_MAX];
     struct iovec out[PORT_IOV_MAX + 1];
@@ -148,9 +147,10 @@ static enum port_result deliver(struct port *to, const struct iovec *iov, int n,
         return PORT_SENT;
     if (o.segments > 1 && closed(to))
         return PORT_SENT;
+    const struct port_meta *made = o.gso && accepts & PORT_ACCEPT_SUMMED ? &summed : &finished;
     for (; *sent < o.segments; ++*sent) {
         int pieces = offload_segment(&o, *sent, header, iov, n, out);
-        if (receive(to, out, pieces, &finished) == PORT_BUSY)
+        if (receive(to, out, pieces, made) == PORT_BUSY)
             return PORT_BUSY;
     }
     return PORT_SENT;

@@ -26,13 +26,14 @@ enum {
 
 struct offload {
     unsigned segments; /* how many frames it makes */
+    bool gso;          /* they are parts of it, each with a checksum over all of its text */
     /* the rest is offload.c's */
     uint8_t header[OFFLOAD_HEADER_MAX];
     uint32_t header_len; /* bytes of it that go in front of each frame */
     uint32_t payload;    /* bytes behind it, in the original */
     uint32_t gso_size;   /* of them in a segment */
     uint16_t l3, l4;     /* offsets of the IP and the TCP or UDP header */
-    bool gso, ipv6, udp;
+    bool ipv6, udp;
 };
 
 /* Bytes of a frame; more than PORT_FRAME_MAX: SIZE_MAX. */

@@ -61,6 +61,7 @@ struct port_meta {
 enum {
     PORT_NEEDS_CSUM = 1, /* flags */
     PORT_DATA_VALID = 2,
+    PORT_SUMMED = 0x80, /* only here, and only from net/port.c: see PORT_ACCEPT_SUMMED */
 
     PORT_GSO_NONE = 0, /* gso_type */
     PORT_GSO_TCPV4 = 1,
@@ -77,6 +78,9 @@ enum {
     PORT_ACCEPT_ECN = 1 << 3,
     PORT_ACCEPT_USO = 1 << 4,
     PORT_ACCEPT_ALL = 0x1f,
+    /* Not to be given less finished frames, but to be told (PORT_SUMMED) of those that net/port.c has cut itself: their TCP or UDP
+     * checksum is right, and ends where the frame does. Nobody else's word is passed on. */
+    PORT_ACCEPT_SUMMED = 1 << 5,
 };
 
 /* Why frames were dropped; counted in the sender's port. */
