@@ -249,7 +249,7 @@ TEST(vsock_fuzz)
     int server = unix_socket(listening, true);
     for (unsigned i = 0; i < 8; i++)
         fds[i] = -1;
-    for (unsigned round = 0; round < test_scale(20000); round++) {
+    for (unsigned round = 0; round < test_scale(40000); round++) {
         uint64_t r = test_rand(&seed), x = test_rand(&seed);
         int *fd = &fds[r & 7];
         struct packet q = packet(x & 15 ? ops[x >> 4 & 31] : (unsigned)(x >> 4 & 0xffff),
@@ -306,8 +306,14 @@ TEST(vsock_fuzz)
                     break;
             }
         }
-        if (*fd < 0) /* what the guest has opened */
-            *fd = accept4(server, NULL, NULL, SOCK_NONBLOCK);
+        /* The last that the guest has opened: those before it wait no longer, and are hung up on, if they are not dead. */
+        for (int next; *fd < 0 || r >> 11 & 1;) {
+            if ((next = accept4(server, NULL, NULL, SOCK_NONBLOCK)) < 0)
+                break;
+            if (*fd >= 0)
+                close(*fd);
+            *fd = next;
+        }
     }
     for (unsigned i = 0; i < 8; i++)
         if (fds[i] >= 0)
