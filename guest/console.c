@@ -440,6 +440,8 @@ void console_drain(struct console *c, void (*done)(void *ctx))
 
 const char *console_failed(const struct console *c)
 {
+    if (c->channel && channel_damaged(c->channel))
+        return "COM2: bytes that were not init's came between the command's output, which may be damaged";
     return c->failed[0] ? c->failed : NULL;
 }
 

@@ -278,7 +278,9 @@ static void tell_end(void)
     if (!pump.cmd->argc)
         setup_end(END_POWER_OFF);
     int signal = pump.status & 0x7f;
-    if (signal)
+    if (!pump.status && pump.rx_damaged) /* no success of a command that did not get what it was given */
+        tell_status(STATUS_FAILED, 125, "input was lost on the way into the guest");
+    else if (signal)
         tell_status(STATUS_SIGNALED, (uint32_t)signal, pump.status & 0x80 ? "core dumped" : "");
     else
         tell_status(STATUS_EXITED, (uint32_t)(pump.status >> 8) & 0xff, "");

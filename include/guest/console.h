@@ -65,7 +65,8 @@ void console_window_changed(struct console *c);
  * in the streams. For the end of a run, when the vCPUs have stopped; once. */
 void console_drain(struct console *c, void (*done)(void *ctx));
 
-/* NULL, or the sentence that says why output could not be delivered in full (a full disk; not EPIPE): a command's, or the log. */
+/* NULL, or the sentence that says why output could not be delivered in full (a full disk; not EPIPE), a command's
+ * or the log, or was damaged on its way. */
 const char *console_failed(const struct console *c);
 
 /* Restores the terminal and closes what was opened. What still waits is lost. */

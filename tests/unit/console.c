@@ -87,6 +87,8 @@ static int host(void)
     while (!drained)
         if (!console_moment(end))
             return 3;
+    if (console_failed(c))
+        return 5;
     console_free(c);
     board_break(&fb);
     return status_seen ? 0 : 4;
@@ -124,4 +126,49 @@ TEST(S2_console_stdin_larger_than_any_buffer)
     CHECK_EQ(pread(out, output, sizeof output, 0), INPUT);
     CHECK(!memcmp(input, output, INPUT));
     close(out);
+}
+
+/* A command whose output was damaged has reported success: who asks the console whether all went well is told. */
+static int damaged_host(void)
+{
+    struct console *c = console_on_board(on_watch, on_hello, on_status);
+    time_t end = time(NULL) + SECONDS;
+    if (!c)
+        return 1;
+    outb(&fb, COM2 + 3, 0x03);
+    outb(&fb, COM2 + 4, 0x0b);
+    guest_send(FRAME_HELLO, &(struct frame_hello){INIT_PROTO_VERSION, 0}, sizeof(struct frame_hello));
+    guest_send(FRAME_STDOUT, "ab", 2);
+    board_pass(&fb, 1000000);
+    if (console_failed(c))
+        return 2;
+    for (const char *p = "[    1.0] the kernel's\n"; *p; p++)
+        outb(&fb, COM2, (uint8_t)*p);
+    guest_send(FRAME_STATUS, &(struct frame_status){STATUS_EXITED, 5}, sizeof(struct frame_status));
+    board_pass(&fb, 1000000);
+    console_drain(c, on_drained);
+    while (!drained)
+        if (!console_moment(end))
+            return 3;
+    const char *failed = console_failed(c);
+    int status = !status_seen ? 4 : failed && strstr(failed, "COM2") ? 0 : 5;
+    console_free(c);
+    board_break(&fb);
+    return status;
+}
+
+TEST(console_damaged_output_is_no_success)
+{
+    int null = open("/dev/null", O_RDWR), status;
+    CHECK(null >= 0);
+    fflush(stdout);
+    pid_t pid = fork();
+    if (!pid) {
+        for (int fd = 0; fd < 3; fd++)
+            dup2(null, fd);
+        _exit(damaged_host());
+    }
+    CHECK(waitpid(pid, &status, 0) == pid);
+    CHECK_EQ(status, 0);
+    close(null);
 }

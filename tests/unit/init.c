@@ -315,6 +315,19 @@ TEST(init_stdin_and_its_end)
     CHECK(!memcmp(r->text[0], "a line\n\0\xff", 9));
 }
 
+TEST(init_damaged_input_is_no_success)
+{
+    for (unsigned status = 0; status < 4; status += 3) {
+        struct run *r = run_command(ARGV("sh", "-c", status ? "cat; exit 3" : "cat"));
+        CHECK(send(r->fd, "noise", 5, MSG_NOSIGNAL) == 5);
+        r->input = "a line\n";
+        r->input_size = 7;
+        r->input_end = true;
+        CHECK_EQ(run_end(r), status ? status : 125);
+        CHECK_EQ(r->bytes[0], 7);
+    }
+}
+
 TEST(init_large_stdin_through_cat)
 {
     struct run *r = run_command(ARGV("cat"));
