@@ -91,3 +91,25 @@ test_network_verbs_without_a_card() {
     "$vmlet" stop n
     ended 123
 }
+
+# Deleted under a guest, a tap is a line of warning and a cable that is out for good; a hub's cable stays in. Nothing spins, and the
+# run ends as it would have.
+test_taps_that_are_deleted() {
+    [ -w /dev/net/tun ] && [ "$(id -u)" = 0 ] || { echo "no /dev/net/tun that we may open"; return 77; }
+    guest t "$idle" -n mode=tap,tapif=vmcli3 -n mode=tap,tapif=vmcli4,model=e1000 -n mode=tap,tapif=vmcli5,hub=h 2>log
+    ip link set vmcli3 down
+    ip link set vmcli3 up
+    for n in 3 4 5; do ip link del vmcli$n; done
+    gone() { [ "$("$vmlet" info t net | grep -c ', gone$')" = 3 ]; }
+    until_true gone
+    [ "$("$vmlet" info t net | grep -c ', link down$')" = 2 ]
+    for n in 0 1; do refused "net$n: what it was plugged into is gone" "$vmlet" link t net$n up; done
+    status 0 "$vmlet" link t net2 down && status 0 "$vmlet" link t net2 up
+    used=$(awk '{ print $14 + $15 }' "/proc/$guest/stat")
+    sleep 1
+    used=$(($(awk '{ print $14 + $15 }' "/proc/$guest/stat") - used))
+    [ $used -le 10 ] || { echo "it used $used hundredths of a second"; return 1; }
+    kill -TERM $guest
+    ended 143
+    [ "$(grep -c 'it was deleted (the card has no network from now on)$' log)" = 3 ] && [ "$(wc -l <log)" = 3 ]
+}
