@@ -57,6 +57,19 @@ static bool device_help(const struct machine_options *o)
     return false;
 }
 
+/* A sentence where a class is a slip for another one's name, else NULL: what else is wrong, who makes the device says. */
+static const char *device_slip(const struct machine_options *o)
+{
+    for (size_t i = 0; i < o->devices.n; i++) {
+        const char *first = opts_first(o->devices.v[i], NULL);
+        const struct device_class *const *c = device_classes;
+        for (c = device_class_find(c, first) ? NULL : c; c && *c; c++)
+            if (!(*c)->internal && opts_slip(first, (*c)->name))
+                return opts_say("--device %s: no such device (did you mean %s?)", first, (*c)->name);
+    }
+    return NULL;
+}
+
 /* `-n help` */
 static bool network_help(const struct machine_options *o)
 {
@@ -87,6 +100,8 @@ static int verb_run(const struct verb *verb, int argc, char **argv)
         return usage(verb, error);
     if (device_help(&options) || network_help(&options))
         return 0;
+    if ((error = device_slip(&options)))
+        return usage(verb, error);
     log_set_level((enum log_level)options.loglevel);
     if (options.probe_sweep)
         return sweep_run(&options, argc, argv);
@@ -151,6 +166,8 @@ static int send(const struct verb *verb, const char *name, int argc, char **argv
 
 struct everybody {
     const struct verb *verb;
+    int argc;
+    char **argv;
     int status;
 };
 
@@ -158,7 +175,9 @@ static void send_each(void *arg, const char *name, pid_t pid)
 {
     struct everybody *all = arg;
     (void)pid;
-    all->status |= send(all->verb, name, 0, NULL);
+    if (all->argc || !strcmp(all->verb->name, "stat") || !strcmp(all->verb->name, "debug"))
+        printf("%s:\n", name);
+    all->status |= send(all->verb, name, all->argc, all->argv);
 }
 
 /* The first of the words that is one of the two, or argc. */
@@ -173,8 +192,9 @@ static int find_word(int argc, char **argv, const char *a, const char *b)
 /* To the guest named by the first word (or by lkvm's -n, wherever it stands), or to all of them (lkvm's -a). */
 static int verb_send(const struct verb *verb, int argc, char **argv)
 {
-    struct everybody all = {verb, 0};
-    if (argc == 1 && find_word(argc, argv, "-a", "--all") == 0) {
+    int every = find_word(argc, argv, "-a", "--all");
+    if (every == 0) {
+        struct everybody all = {verb, argc - 1, argv + 1, 0};
         const char *error = ctl_list(send_each, &all);
         if (error)
             warn("%s", error);
@@ -220,6 +240,15 @@ static const struct verb *verb_find(const char *name)
     return NULL;
 }
 
+/* " (did you mean `run`?)" */
+static const char *verb_near(const char *name)
+{
+    for (const struct verb *v = verbs; v->name; v++)
+        if (opts_slip(name, v->name))
+            return opts_say(" (did you mean `%s`?)", v->name);
+    return " (see `vmlet help`)";
+}
+
 static void help(FILE *out)
 {
     fprintf(out, "vmlet " VERSION ": a minimal virtual machine monitor for Linux guests on KVM\n\n");
@@ -249,9 +278,9 @@ static void man(FILE *out)
           "\"\n.SH NAME\nvmlet \\- boot Linux guests on KVM\n.SH SYNOPSIS\n",
           out);
     for (const struct verb *v = verbs; v->name; v++) {
-        fprintf(out, ".B vmlet %s\n", v->name);
+        fprintf(out, "%s.B vmlet %s\n", v == verbs ? "" : ".br\n", v->name);
         opts_man_text(out, v->args);
-        fputs("\n.br\n", out);
+        fputs(*v->args ? "\n" : "", out);
     }
     fputs(".SH VERBS\n", out);
     for (const struct verb *v = verbs; v->name; v++) {
@@ -281,24 +310,65 @@ static void man(FILE *out)
           out);
 }
 
+/* The words that may stand in place of a verb's argument list: all in small letters, at its beginning or behind a bar or NAME. */
+static void plain_words(FILE *out, const char *args)
+{
+    const char *before = "|";
+    for (size_t len; *args; args += len) {
+        args += strspn(args, " [");
+        len = strcspn(args, " ");
+        size_t small = strspn(args, "abcdefghijklmnopqrstuvwxyz-|");
+        if (len && small == len && len > 1 && (*before == '|' || !strncmp(before, "NAME", 4)))
+            for (size_t k = 0; k < len; k++)
+                fputc(args[k] == '|' ? ' ' : args[k], out);
+        if (len)
+            fputc(' ', out);
+        before = args;
+    }
+}
+
 /* `vmlet help completion`: for bash, to be sourced. */
 static void completion(FILE *out)
 {
     fputs("_vmlet() {\n"
-          "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} words=\n"
-          "    if [ \"$COMP_CWORD\" = 1 ]; then\n        words='",
+          "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} words= verbs='",
           out);
     for (const struct verb *v = verbs; v->name; v++)
         fprintf(out, "%s ", v->name);
-    fputs("'\n", out);
+    fputs(
+        "'\n    case \" ${COMP_WORDS[*]:1:COMP_CWORD-1} \" in *' -- '*) return ;; esac # the guest's words\n"
+        "    if [ \"$COMP_CWORD\" = 1 ]; then\n        words=$verbs\n",
+        out);
     for (const struct verb *v = verbs; v->name; v++) {
-        if (!options_of(v))
+        if (!options_of(v) || v->run == verb_sandbox)
             continue;
-        fprintf(out, "    elif [ \"${COMP_WORDS[1]}\" = %s ]; then\n", v->name);
+        fprintf(out, "    elif [ \"${COMP_WORDS[1]}\" = %s ]%s; then\n", v->name,
+                v->run == verb_run ? " || [ \"${COMP_WORDS[1]}\" = sandbox ]" : "");
         opts_completion(out, options_of(v));
+        if (v->run != verb_run)
+            continue;
+        fputs("        case $prev in\n        --device) words='help ", out);
+        for (const struct device_class *const *c = device_classes; *c; c++)
+            if (!(*c)->internal)
+                fprintf(out, "%s ", (*c)->name);
+        fputs("' ;;\n        --disk | -d) words=$(cd \"${XDG_DATA_HOME:-$HOME/.local/share}/vmlet\" "
+              "2>/dev/null && echo *) ;;\n"
+              "        esac\n",
+              out);
     }
+    fputs("    elif [ \"${COMP_WORDS[1]}\" = help ]; then\n        words=\"$verbs man completion\"\n", out);
     fputs("    elif [ \"$COMP_CWORD\" = 2 ]; then\n"
-          "        words=$(vmlet list 2>/dev/null | cut -d' ' -f1)\n"
+          "        case ${COMP_WORDS[1]} in setup | list | version | trace-diff) ;;\n"
+          "        *) words=$(vmlet list 2>/dev/null | cut -d' ' -f1) ;;\n        esac\n"
+          "    elif [ \"$COMP_CWORD\" = 3 ]; then\n        case ${COMP_WORDS[1]} in\n",
+          out);
+    for (const struct verb *v = verbs; v->name; v++)
+        if (v->run == verb_send) {
+            fprintf(out, "        %s) words='", v->name);
+            plain_words(out, v->args);
+            fputs("' ;;\n", out);
+        }
+    fputs("        esac\n"
           "    fi\n"
           "    mapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n"
           "}\n"
@@ -316,6 +386,7 @@ static int verb_help(const struct verb *verb, int argc, char **argv)
         {"completion",           completion},
         {0}
     };
+    (void)verb;
     if (!argc) {
         help(stdout);
         return 0;
@@ -326,8 +397,10 @@ static int verb_help(const struct verb *verb, int argc, char **argv)
             return 0;
         }
     const struct verb *v = verb_find(argv[0]);
-    if (!v)
-        return usage(verb, opts_say("there is no verb `%s`", argv[0]));
+    if (!v) {
+        warn("help: there is no verb `%s`%s", argv[0], verb_near(argv[0]));
+        return STATUS_SETUP;
+    }
     return print_help(v);
 }
 
@@ -344,8 +417,8 @@ static const struct verb verbs[] = {
     {"forward", "NAME add|remove RULE [CARD]", "a way into the guest's user network", verb_send},
     {"pause", "NAME | -a", "make a guest's CPUs stand still", verb_send},
     {"resume", "NAME | -a", "let them go on", verb_send},
-    {"debug", "NAME [--dump | --nmi [CPU] | --sysrq CHAR]", "registers and code of each CPU; an NMI; a SysRq key", verb_send},
-    {"stat", "NAME [-m]", "a guest's times, exits and memory", verb_send},
+    {"debug", "NAME | -a [--dump | --nmi [CPU] | --sysrq CHAR]", "registers and code of each CPU; an NMI; a SysRq key", verb_send},
+    {"stat", "NAME | -a [-m]", "a guest's times, exits and memory", verb_send},
     {"balloon", "NAME [+MIB | -MIB | MIB | -i MIB | -d MIB]", "take memory from a guest (+), give it back (-), say how much", verb_send},
     {"stop", "NAME | -a", "end a guest", verb_send},
     {"trace-diff", "A B", "where two traces diverge (0: nowhere, 1: it is printed, 2: trouble)", verb_trace_diff},
@@ -369,15 +442,17 @@ int main(int argc, char **argv)
         name = "version";
     const struct verb *v = verb_find(name);
     if (!v) {
-        warn("%s: no such verb (see `vmlet help`)", name);
+        warn("%s: no such verb%s", name, verb_near(name));
         return STATUS_SETUP;
     }
     if (v->run == verb_run || v->run == verb_batch || v->run == verb_sandbox)
         signals_block(); /* the others have no loop that would take a signal: it just ends them */
     else
         signal(SIGPIPE, SIG_IGN);
-    bool asked = argc > 2 && (!strcmp(argv[2], "--help") || !strcmp(argv[2], "-h"));
-    int status = asked ? print_help(v) : v->run(v, argc - 2, argv + 2);
+    int end = find_word(argc, argv, "--", "--"); /* what follows is the guest's */
+    int status = find_word(end, argv, "--help", "-h") > 1 && find_word(end, argv, "--help", "-h") < end
+                     ? print_help(v)
+                     : v->run(v, argc - 2, argv + 2);
     if (fflush(stdout) == EOF && status == 0) {
         warn("standard output: cannot be written");
         status = STATUS_SETUP;

@@ -151,14 +151,46 @@ const struct opt machine_option_table[] = {
     OPT_STRING(T, gdb, "gdb", 0, "PORT|PATH", "wait for gdb at 127.0.0.1:PORT, or at a Unix socket"),
     OPT_FLAG(T, gdb_wait, "gdb-wait", 0, "the guest starts when gdb says so"),
 
+    /* lkvm's words */
     OPT_REFUSED("9p", 0, "there is no 9p (--share DIR[,tag=NAME] shares a folder over virtio-fs)"),
-    OPT_REFUSED("tty", 0, "serial ports on a pty are not there yet"),
+    OPT_REFUSED("tty", 0,
+                "no serial port is put on a pty (--device virtio-console,port=NAME=unix:PATH is a channel of "
+                "its own)"),
     OPT_REFUSED("sdl", 0, "there is no display (use --console serial)"),
     OPT_REFUSED("vnc", 0, "there is no display (use --console serial)"),
     OPT_REFUSED("gtk", 0, "there is no display (use --console serial)"),
+    OPT_REFUSED("vidmode", 0, "there is no display (use --console serial)"),
     OPT_REFUSED("firmware", 'f', "kernels are entered directly (use -k)"),
+    OPT_REFUSED("flash", 0, "kernels are entered directly (use -k)"),
+    OPT_REFUSED("shmem", 0, "use --device ivshmem-plain,path=FILE,size=SIZE"),
+    OPT_REFUSED("sandbox", 0, "use `-- COMMAND`, or `vmlet sandbox`"),
+    OPT_REFUSED("vfio-pci", 0, "the host's devices are not passed through"),
+    OPT_REFUSED("virtio-transport", 0, "virtio devices are on PCI (with ,legacy: as 0.9.5 has them, too)"),
+    OPT_REFUSED("debug", 0, "use --loglevel debug"),
+    OPT_REFUSED("debug-single-step", 0, "use --gdb"),
+    OPT_REFUSED("debug-iodelay", 0, "accesses are not slowed (--fault ID:irq:delay@K makes interrupts late)"),
     OPT_REFUSED("debug-ioport", 0, "unclaimed accesses are counted in `vmlet info NAME stats`"),
     OPT_REFUSED("debug-mmio", 0, "unclaimed accesses are counted in `vmlet info NAME stats`"),
+    /* QEMU's */
+    OPT_REFUSED("smp", 0, "use -c N"),
+    OPT_REFUSED("append", 0, "use -p WORDS"),
+    OPT_REFUSED("drive", 0, "use -d FILE"),
+    OPT_REFUSED("hda", 0, "use -d FILE"),
+    OPT_REFUSED("netdev", 0, "use -n mode=..."),
+    OPT_REFUSED("nic", 0, "use -n mode=..."),
+    OPT_REFUSED("virtfs", 0, "use --share DIR"),
+    OPT_REFUSED("cpu", 0, "the CPU is the host's"),
+    OPT_REFUSED("machine", 'M', "there is one machine"),
+    OPT_REFUSED("enable-kvm", 0, "there is nothing but KVM"),
+    OPT_REFUSED("nographic", 0, "there is no display (the console is on the terminal)"),
+    OPT_REFUSED("display", 0, "there is no display (the console is on the terminal)"),
+    OPT_REFUSED("serial", 0, "use --console, --kernel-log"),
+    OPT_REFUSED("monitor", 0, "`vmlet info`, `link`, `stop` talk to a guest by its --name"),
+    OPT_REFUSED("qmp", 0, "`vmlet info`, `link`, `stop` talk to a guest by its --name"),
+    OPT_REFUSED("no-reboot", 0, "a reboot ends the guest as it is"),
+    OPT_REFUSED("snapshot", 0, "use -d FILE,ro"),
+    OPT_REFUSED("s", 's', "use --gdb PORT"),
+    OPT_REFUSED("S", 'S', "use --gdb-wait"),
     OPT_END,
 };
 
@@ -207,20 +239,40 @@ const char *machine_options_parse(int argc, char **argv, struct machine_options 
     return NULL;
 }
 
-const char *machine_find_kernel(void)
+enum {
+    KERNEL_PLACES = 5
+};
+static bool kernel_places(const char *places[KERNEL_PLACES])
 {
     struct utsname un;
-    static char boot[2][sizeof un.release + 32];
     if (uname(&un) < 0)
-        return NULL;
-    snprintf(boot[0], sizeof boot[0], "/boot/vmlinuz-%s", un.release);
-    snprintf(boot[1], sizeof boot[1], "/boot/bzImage-%s", un.release);
-    const char *const places[] = {"./bzImage", "arch/x86/boot/bzImage", "../../arch/x86/boot/bzImage",
-                                  boot[0], boot[1]};
-    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+        return false;
+    places[0] = "./bzImage";
+    places[1] = "arch/x86/boot/bzImage";
+    places[2] = "../../arch/x86/boot/bzImage";
+    places[3] = opts_say("/boot/vmlinuz-%s", un.release);
+    places[4] = opts_say("/boot/bzImage-%s", un.release);
+    return true;
+}
+
+const char *machine_find_kernel(void)
+{
+    const char *places[KERNEL_PLACES];
+    for (size_t i = 0; kernel_places(places) && i < KERNEL_PLACES; i++)
         if (access(places[i], R_OK) == 0)
             return places[i];
     return NULL;
+}
+
+const char *machine_no_kernel(void)
+{
+    const char *places[KERNEL_PLACES], *looked = "";
+    for (size_t i = 0; kernel_places(places) && i < KERNEL_PLACES; i++) {
+        if (access(places[i], F_OK) == 0)
+            return opts_say("%s is there, but not ours to read", places[i]);
+        looked = opts_say("%s%s%s", looked, *looked ? ", " : "", places[i]);
+    }
+    return opts_say("there is none of %s", looked);
 }
 
 /* A command's own words are what the user waits for: of the kernel's log only warnings and worse are printed, unless the log

@@ -111,7 +111,7 @@ void payload_open(struct payload *p, const struct machine_options *o)
     char err[512];
     *p = (struct payload){.options = o, .kernel = o->kernel ? o->kernel : machine_find_kernel()};
     if (!p->kernel)
-        die("no kernel: none is readable where lkvm looks for one (name it with -k FILE)");
+        die("no kernel: %s (name it with -k FILE)", machine_no_kernel());
     p->boot = boot_open(p->kernel, err, sizeof err);
     if (!p->boot)
         die("%s", err);

@@ -26,6 +26,13 @@ struct output {
     uint64_t lost, lost_told;
 };
 
+/* What a driver that polls would fill a terminal with: the last line of the text, and how often it came again. */
+struct again {
+    char line[TRACE_TEXT]; /* behind the time */
+    size_t n;
+    uint64_t times, time, told;
+};
+
 struct trace {
     struct watcher watcher; /* first */
     struct board *board;
@@ -36,6 +43,8 @@ struct trace {
     bool map, lines;
     struct lock lock; /* of the outputs */
     struct output text, json;
+    struct again again;      /* of the text */
+    bool brief;              /* a terminal reads it */
     struct loop_timer limit; /* of trace_drain() */
     bool late;
 };
@@ -62,6 +71,37 @@ static void out_line(struct output *o, const char *line, size_t n,
     stream_out_write(o->stream, line, n);
 }
 
+/* Lock held. */
+static void tell_again(struct trace *t)
+{
+    char line[96];
+    struct again *a = &t->again;
+    if (!a->times)
+        return;
+    out_line(&t->text, line, trace_again_text(a->time, a->times, line, sizeof line), trace_lost_text);
+    a->told = a->time;
+    a->times = 0;
+}
+
+/* Lock held. A line that differs from the one before in its time alone is counted; once a second that is told. */
+static void out_text(struct trace *t, uint64_t time, const char *line, size_t n)
+{
+    struct again *a = &t->again;
+    size_t head = n < TRACE_TIME ? n : TRACE_TIME;
+    if (t->brief && a->n == n - head && !memcmp(a->line, line + head, a->n)) {
+        a->times++;
+        a->time = time;
+        if (time - a->told >= UINT64_C(1000000000))
+            tell_again(t);
+        return;
+    }
+    tell_again(t);
+    a->n = n - head;
+    a->told = time;
+    memcpy(a->line, line + head, a->n);
+    out_line(&t->text, line, n, trace_lost_text);
+}
+
 static void emit(struct trace *t, struct trace_line *l)
 {
     char text[TRACE_TEXT], json[TRACE_JSON], at[TRACE_NAME];
@@ -75,7 +115,8 @@ static void emit(struct trace *t, struct trace_line *l)
     if (t->json.stream)
         n_json = trace_json(l, json, sizeof json);
     lock_take(&t->lock);
-    out_line(&t->text, text, n_text, trace_lost_text);
+    if (n_text)
+        out_text(t, l->time, text, n_text);
     out_line(&t->json, json, n_json, trace_lost_json);
     lock_drop(&t->lock);
 }
@@ -227,6 +268,7 @@ static const char *open_outputs(struct trace *t, const struct trace_config *c, c
     size_t ring = c->ring ? c->ring : TRACE_RING;
     t->text.trace = t->json.trace = t;
     t->text.name = "--trace on standard error";
+    t->brief = c->text_fd >= 0 && isatty(c->text_fd);
     t->json.name = opts_say("--trace-file %s", c->file ? c->file : "");
     if (c->text_fd >= 0 &&
         !(t->text.stream = stream_out_new(c->board->loop, c->text_fd, ring, &stream_ops, &t->text)))
@@ -296,6 +338,9 @@ void trace_drain(struct trace *t, uint64_t ns)
     char none[1];
     loop_timer_init(t->board->loop, &t->limit, on_late, t);
     loop_timer_after(&t->limit, ns);
+    lock_take(&t->lock);
+    tell_again(t);
+    lock_drop(&t->lock);
     for (int round = 0; round < 2; round++) { /* the second: a last line about those that were lost */
         struct output *outs[] = {&t->text, &t->json};
         for (int i = 0; i < 2; i++)

@@ -234,6 +234,14 @@ size_t trace_text(const struct trace_line *l, char *buf, size_t size)
     return end(&o, "");
 }
 
+size_t trace_again_text(uint64_t time, uint64_t times, char *buf, size_t size)
+{
+    struct out o = begin(buf, size);
+    put(&o, "%5" PRIu64 ".%06" PRIu64 " -     -                  the same %" PRIu64 " times more",
+        time / 1000000000u, time / 1000 % 1000000, times);
+    return end(&o, "");
+}
+
 size_t trace_lost_text(uint64_t n, char *buf, size_t size)
 {
     struct out o = begin(buf, size);

@@ -130,7 +130,7 @@ static long mount_root(const struct root *r)
             long s, ns;
         } step = {0, 10000000};
         if (i == WAIT_STEPS)
-            return -ENODEV;
+            return -ENXIO;
         SYS(nanosleep, &step, NULL);
     }
     if (r->types) {
@@ -207,8 +207,9 @@ bool root_start(char **envp, char *text, size_t size)
     long error = mount_root(r);
     if (error) {
         text_join(text, size, "root=", r->device, ": mount: ",
-                  error == -ENODEV
-                      ? "no such device, or no file system that this kernel knows (--module TYPE)"
+                  error == -ENXIO ? "there is no such device (a disk without partitions is root=/dev/vda)"
+                  : error == -ENODEV || error == -EINVAL
+                      ? "no file system on it that this kernel knows (--module TYPE)"
                       : text_error(error),
                   NULL);
         return false;

@@ -102,6 +102,8 @@ bool machine_log_is_cut(const struct machine_options *o);
 
 /* Where lkvm would look for a kernel, the first that can be read; NULL: none. */
 const char *machine_find_kernel(void);
+/* Why there is none: where was looked. */
+const char *machine_no_kernel(void);
 
 /* Runs the guest and returns vmlet's exit status; does not return where the process has to die of a signal. die() for
  * everything that is wrong before the first vCPU runs. */

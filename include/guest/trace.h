@@ -18,6 +18,9 @@
  *     {"t":12345000,"cpu":0,"pc":"0x40101b","dev":"edu0","class":"edu","op":"W","reg":"DMA_CMD","size":4,"value":"0x5",
  *      "bits":{"RUN":1,"IRQ":1},"led":"16 bytes from RAM at 0x1f000"}
  *
+ * On a terminal the text says of a line that comes again at once, as when a driver polls, how often it did (and again each second
+ * that it goes on); elsewhere, and in the file, each of them stands.
+ *
  * With --symbols the program counter has its name behind it, and the object an "at": "iowrite32+0x1b".
  *
  * t in ns since the start; op R, W (with "space":"config" for configuration space, "error" where it was refused), dma ("dir",

@@ -10,6 +10,7 @@
 
 enum {
     TRACE_TEXT = 1024, /* room enough for any line */
+    TRACE_TIME = 12,   /* what the time takes at its beginning, for a day */
     TRACE_JSON = 4096,
     TRACE_NAME = 128, /* of code */
 };
@@ -29,6 +30,8 @@ struct trace_line {
 
 size_t trace_text(const struct trace_line *line, char *buf, size_t size);
 size_t trace_json(const struct trace_line *line, char *buf, size_t size);
+/* The line before came again so many times, at last at that time. */
+size_t trace_again_text(uint64_t time, uint64_t times, char *buf, size_t size);
 size_t trace_lost_text(uint64_t n, char *buf, size_t size);
 size_t trace_lost_json(uint64_t n, char *buf, size_t size);
 

@@ -123,6 +123,22 @@ static const char *help(void *arg, int argc, char **argv, FILE *out)
     return NULL;
 }
 
+/* `info` has parts: which there are is said. */
+static const char *unknown(const struct ctl *ctl, int argc, char **argv)
+{
+    char parts[128] = "";
+    size_t len = strlen(argv[0]), n = 0;
+    for (unsigned i = 0; i < ctl->n_commands; i++) {
+        const char *words = ctl->commands[i].words;
+        if (!strncmp(words, argv[0], len) && words[len] == ' ' && n < sizeof parts)
+            n += (size_t)snprintf(parts + n, sizeof parts - n, "%s%s", n ? ", " : "", words + len + 1);
+    }
+    if (!n)
+        return ctl_say("%.100s: no such command (try help)", argv[0]);
+    return argc > 1 ? ctl_say("%.40s: there is no `%.60s` (there are %s)", argv[0], argv[1], parts)
+                    : ctl_say("%.40s: what of it? (%s)", argv[0], parts);
+}
+
 const char *ctl_command(struct ctl *ctl, char *line, FILE *out)
 {
     char *argv[CTL_WORDS + 1];
@@ -142,7 +158,7 @@ const char *ctl_command(struct ctl *ctl, char *line, FILE *out)
         }
     }
     if (!command)
-        return ctl_say("%.100s: no such command (try help)", argv[0]);
+        return unknown(ctl, argc, argv);
     return command->fn(command->arg, argc - best, argv + best, out);
 }
 

@@ -230,14 +230,30 @@ static unsigned distance(const char *a, const char *b)
     return row[m] > 3 ? 4 : row[m];
 }
 
+/* What slips have to be below. */
+static unsigned too_far(const char *typed)
+{
+    return strlen(typed) > 4 ? 3 : 2;
+}
+
+static bool begins(const char *typed, const char *known)
+{
+    return strlen(typed) > 2 && !strncmp(known, typed, strlen(typed));
+}
+
+bool opts_slip(const char *typed, const char *known)
+{
+    return begins(typed, known) || distance(typed, known) < too_far(typed);
+}
+
 static const char *nearest(const struct opt *table, const char *name)
 {
     const char *best = NULL;
-    unsigned best_distance = strlen(name) > 4 ? 3 : 2; /* must be below this */
+    unsigned best_distance = too_far(name);
     for (const struct opt *o = table; o->type != OPT_TYPE_END; o++) {
         if (!is_option(o) || !o->name || (o->flags & OPT_HIDDEN) || o->type == OPT_TYPE_REFUSED)
             continue;
-        if (strlen(name) > 2 && !strncmp(o->name, name, strlen(name)))
+        if (begins(name, o->name))
             return o->name;
         unsigned d = distance(name, o->name);
         if (d < best_distance) {
@@ -250,7 +266,11 @@ static const char *nearest(const struct opt *table, const char *name)
 
 static const char *unknown_key(const struct opt_target *targets, size_t n, const char *label, const char *key)
 {
-    const char *known = "";
+    const char *known = "", *near = NULL;
+    for (size_t i = 0; i < n && !near; i++)
+        near = nearest(targets[i].table, key);
+    if (near)
+        return opts_say("%s: %s: no such key (did you mean %s?)", label, key, near);
     for (size_t i = 0; i < n; i++)
         for (const struct opt *o = targets[i].table; o->type != OPT_TYPE_END; o++)
             if (is_option(o) && o->type != OPT_TYPE_REFUSED && !(o->flags & OPT_HIDDEN))
@@ -316,7 +336,10 @@ static const char *parse_letters(const struct opt *table, struct words *w, void 
 {
     const char *s = w->argv[w->at] + 1;
     /* QEMU's fingers: -kernel is no -k with the value "ernel". */
-    if (s[1] && find(table, s, strlen(s)))
+    const struct opt *whole = s[1] ? find(table, s, strlen(s)) : NULL;
+    if (whole && whole->type == OPT_TYPE_REFUSED)
+        return apply(whole, opts_say("-%s", s), NULL, out);
+    if (whole)
         return opts_say("-%s: long options have two dashes (--%s)", s, s);
     for (; *s; s++) {
         const struct opt *o = find_letter(table, *s);

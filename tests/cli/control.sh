@@ -24,7 +24,7 @@ test_pause_resume_stop() {
     status 0 "$vmlet" info ctl mtree && grep -q 'system' out
     status 0 "$vmlet" info ctl mtree -f && [ -s out ]
     refused 'takes -f' "$vmlet" info ctl mtree -x
-    refused 'no such command' "$vmlet" info ctl bogus
+    refused 'there is no .bogus. \(there are mtree, qtree' "$vmlet" info ctl bogus
     refused 'not paused' "$vmlet" resume ctl
     refused 'no further words' "$vmlet" pause ctl now
     status 0 "$vmlet" pause ctl

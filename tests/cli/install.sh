@@ -30,7 +30,13 @@ try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _vmlet; echo "$
 try vmlet ru
 try vmlet run --tim
 try vmlet run --console ser
+try vmlet sandbox --fail-
+try vmlet run --device ed
+try vmlet help ma
+try vmlet info NAME q
+try vmlet debug NAME --n
+try vmlet run -- prog --tim
 END
     bash try >got || return 1
-    printf 'run\n--timeout\nserial\n' | diff - got
+    printf '%s\n' run --timeout serial --fail-on edu man qtree --nmi '' | diff - got
 }

@@ -30,6 +30,12 @@ test_L7_bad_words_are_named() {
 -kernel x :: two dashes
 -z :: -z: no such option
 -k :: -k: needs a value
+-append x :: -append: use -p
+-smp 2 :: -smp: use -c
+--vfio-pci 00:01.0 :: not passed through
+--device edo :: did you mean edu
+--device edu,dma_masc=1 :: did you mean dma_mask
+-n mod=tap :: did you mean mode
 -k /nonexistent :: kernel /nonexistent: No such file
 -k /dev/zero :: not a regular file
 -i /nonexistent :: initrd /nonexistent
@@ -98,7 +104,11 @@ test_times_that_the_clock_cannot_hold_are_no_limit() {
 
 test_verbs() {
     status 125 "$vmlet"
-    status 125 "$vmlet" bogus && line bogus
+    status 125 "$vmlet" bogus && line 'see .vmlet help.'
+    status 125 "$vmlet" rum && line 'rum: no such verb \(did you mean .run.\?\)'
+    status 125 "$vmlet" help lst && line 'did you mean .list.'
+    status 0 "$vmlet" run -k nothing --help && grep -q -e --fail-on out
+    status 0 "$vmlet" stat -a -m
     status 125 "$vmlet" help bogus && line bogus
     status 125 "$vmlet" pause && line 'which guest'
     status 1 "$vmlet" pause nobody && line nobody

@@ -76,7 +76,7 @@ test_virtio_blk_is_root() { # 180 s
     expect_match result.log '^/sbin/init single$'
     run vmlet run -k "$CLOUD" -d d.img -p 'root=/dev/vdz1'
     expect_status 123
-    expect_match out 'root=/dev/vdz1: mount: no such device'
+    expect_match out 'root=/dev/vdz1: mount: there is no such device \(a disk without partitions is root=/dev/vda\)'
 }
 test_virtio_legacy_driver() { # 180 s
     truncate -s 8M d.img

@@ -185,6 +185,9 @@ const char *opts_sub_into(const struct opt_target *targets, size_t n, const char
  * ("" if nothing): for `--device CLASS,…`, whose table depends on CLASS. */
 const char *opts_first(const char *text, const char **rest);
 
+/* Is `typed` a slip of the fingers for `known`: two edits away (one where it is short), or its beginning? */
+bool opts_slip(const char *typed, const char *known);
+
 /* Numbers as the tables read them: NULL or an error such as "not a size (…)". */
 const char *opts_size(const char *text, uint64_t bare, uint64_t *bytes) __attribute__((warn_unused_result));
 const char *opts_time(const char *text, uint64_t *ns) __attribute__((warn_unused_result));
