@@ -101,3 +101,22 @@ test_kernel_with_its_debug_package() { # 500 s, soak
     expect_match out 'Breakpoint 1[.0-9]*, .*__do_sys_sethostname'
     expect_match out "= .* $text <"
 }
+
+# The two lines of README.md; what is typed at gdb comes from its standard input.
+test_readme_lines_with_the_debug_package() { # 400 s, soak
+    need_gdb
+    ln -s "$CLOUD" bzImage
+    ln -s "$CLOUD_DEBUG" vmlinux
+    line=$(readme_line 'vmlet run -k bzImage -p nokaslr --gdb')
+    sh -c "exec $line" >guest.out 2>guest.log </dev/null &
+    pid=$!
+    # shellcheck disable=SC2064 # the value of now
+    trap "kill -9 $pid 2>/dev/null || :" EXIT
+    wait_for 20 test -S gdb.sock
+    line=$(readme_line "gdb -ex 'target remote")
+    printf 'bt\nkill\ny\n' >in
+    run sh -c "$line"
+    expect_match out 'hit Breakpoint 1, start_kernel'
+    expect_match out '^#0  start_kernel'
+    ended 123
+}

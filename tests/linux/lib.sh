@@ -86,9 +86,10 @@ readme() {
     done
     fail "no README.md here"
 }
-# The one command of README.md that begins so, without what is said beside it.
-readme_line() { # BEGINNING
-    sed -n 's/^    //p' "$(readme)" | grep -F -- "$1" | sed 's/   .*//' >readme.line
+# The one command of README.md that has these words, without what is said beside it; that is these words, where they end in "=".
+readme_line() { # WORDS
+    sed -n 's/^    //p' "$(readme)" | sed 's/   .*/=/; s/ &=\{0,1\}$/=/; s/[^=]$/&=/' | grep -F -- "$1" | sed 's/=$//' >readme.line
+    case $1 in *=) grep -xF -- "${1%=}" readme.line >readme.whole || :; mv readme.whole readme.line ;; esac
     [ "$(wc -l <readme.line)" = 1 ] || fail "README.md has not one line with '$1': $(cat readme.line)"
     cat readme.line
 }
