@@ -178,6 +178,7 @@ test_where() {
     [ -S g ]
     status 42 "$vmlet" run -k "$value" --device exit --gdb ./g # nobody answers there: it is taken
     need_gdb
+    command -v python3 >/dev/null || { echo "needs python3"; return 77; }
     port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
     guest d "$debugged" --device exit -c 2 --gdb "$port" --gdb-wait
     timeout 60 gdb -nx -q -batch -ex "target remote 127.0.0.1:$port" -ex 'continue' "$debugged" >said 2>&1 || true
