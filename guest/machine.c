@@ -118,6 +118,26 @@ static void boot_cpu(struct machine *m, const struct boot_state *s)
         die("vCPU 0: initial registers: %s", strerror(-rc));
 }
 
+/* May wait for the reader of a FIFO. */
+static struct console *open_console(struct machine *m, char *err, size_t err_size)
+{
+    const struct machine_options *o = m->options;
+    struct console_config console = {
+        .loop = m->loop,
+        .com1 = m->serial[0],
+        .com2 = m->serial[1],
+        .command = o->command != NULL,
+        .board = &m->board,
+        .hvc = o->console == CONSOLE_VIRTIO ? device_find(&m->board, REQUESTED_HVC) : NULL,
+        .interactive = o->console != CONSOLE_NONE,
+        .terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO),
+        .kernel_log = o->kernel_log,
+        .patience = machine_patience(m),
+    };
+    machine_watch_console(m, &console);
+    return console_new(&console, err, err_size);
+}
+
 int machine_run(const struct machine_options *o)
 {
     static struct machine machine;
@@ -179,20 +199,7 @@ int machine_run(const struct machine_options *o)
     payload_load(&payload, m->ram, cpus, phys_bits, &start);
     boot_cpu(m, &start);
 
-    struct console_config console = {
-        .loop = m->loop,
-        .com1 = m->serial[0],
-        .com2 = m->serial[1],
-        .command = o->command != NULL,
-        .board = &m->board,
-        .hvc = o->console == CONSOLE_VIRTIO ? device_find(&m->board, REQUESTED_HVC) : NULL,
-        .interactive = o->console != CONSOLE_NONE,
-        .terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO),
-        .kernel_log = o->kernel_log,
-        .patience = machine_patience(m),
-    };
-    machine_watch_console(m, &console);
-    m->console = console_new(&console, err, sizeof err);
+    m->console = open_console(m, err, sizeof err);
     if (!m->console && signals_pending()) { /* while a FIFO's reader was waited for */
         machine_end(m, END_SIGNAL, signals_pending(), strsignal(signals_pending()));
         return machine_finish(m);

@@ -41,8 +41,6 @@ static const char *check(const struct net_options *o)
 {
     const char *known = NULL;
     const struct model *model = model_of(o);
-    if (!net_backends[o->mode].open)
-        return opts_say("--network %s: mode=%s is not in this build yet", o->text, net_mode_names[o->mode]);
     if (model && o->mq > 1 && !model->virtio)
         return opts_say("--network %s: mq=: %s has one queue (use model=virtio-net)", o->text, model->name);
     if (model && o->legacy && !model->virtio)

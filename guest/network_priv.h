@@ -22,7 +22,7 @@ struct model {
     bool virtio;                                   /* several queues, drivers of old */
 };
 
-/* A mode. One without functions is not in this build. */
+/* A mode. */
 struct backend {
     bool (*open)(struct card *card, char *err,
                  size_t err_size); /* set-up: fills card->back, if it brings a port */
