@@ -243,8 +243,8 @@ static uint32_t in_buffer(const struct tcp_conn *c, uint32_t seq)
     return offset < TCP_BUFFER ? TCP_BUFFER - offset : 0;
 }
 
-/* Up to `want` <= in_buffer() bytes from sequence number `seq` on, at *data; 0 or more, or -errno. *end: there is nothing behind them,
- * and never will be. */
+/* Up to `want` <= in_buffer() bytes from sequence number `seq` on, at *data; 0 or more, or -errno. *end: there is nothing
+ * behind them, and never will be. */
 static ssize_t look(struct tcp_conn *c, uint32_t seq, uint32_t want, uint8_t **data, bool *end)
 {
     struct tcp *t = c->t;
@@ -334,8 +334,9 @@ static bool turn_data(struct tcp_conn *c)
     if (n < 0 && n != -EAGAIN && n != -EINTR)
         c->flags |= HOST_ERROR;
     uint32_t left = n > 0 ? (uint32_t)n : 0;
-    /* tcp_recvmsg() ends where urgent data begins, and without SO_PEEK_OFF gets no further before all up to there was taken out: only
-     * a queue that has nothing at its front is empty for sure. Until then the guest's ACK goes on with it. */
+    /* tcp_recvmsg() ends where urgent data begins, and without SO_PEEK_OFF gets no further before all up to there was
+     * taken out: only a queue that has nothing at its front is empty for sure. Until then the guest's ACK goes on with
+     * it. */
     bool unsure = c->flags & URGENT && n >= 0 && (left || c->snd_nxt != c->head);
     bool drained = left < want && !unsure, broken = drained && c->flags & HOST_ERROR, some = left;
     end = end && !unsure;

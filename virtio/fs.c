@@ -2,11 +2,11 @@
 /* virtio-fs: a folder of the host (virtio/fuse.h) for the guest.
  *
  * A request is taken off its queue on the loop, answered in the work pool, which may block and takes no lock (or at once, when
- * it is alone and needs no waiting), and given back on the loop. It needs a slot, which holds its pieces until then; there are fewer slots than entries in the queues, because more
- * than the pool has threads are of no use: who finds none waits in its ring, and is taken when one comes back. So what is
- * under way is bounded and nothing grows. Requests complete in any order; a FORGET has no reply, and is given back empty. What a
- * request says is the server's to judge; what is no request at all (too short, no room for the answer) is given back empty too, and
- * the queue goes on.
+ * it is alone and needs no waiting), and given back on the loop. It needs a slot, which holds its pieces until then; there
+ * are fewer slots than entries in the queues, because more than the pool has threads are of no use: who finds none waits in
+ * its ring, and is taken when one comes back. So what is under way is bounded and nothing grows. Requests complete in any
+ * order; a FORGET has no reply, and is given back empty. What a request says is the server's to judge; what is no request at
+ * all (too short, no room for the answer) is given back empty too, and the queue goes on.
  *
  * A reset waits for what is under way, whose buffers are the guest's again then, and for the server to forget the guest's
  * handles: that may block as well, and is a job of the pool.
@@ -103,8 +103,8 @@ static void fs_done(void *arg)
     lock_drop(&f->v.pci.dev.lock);
 }
 
-/* To the pool and back are two changes of threads, more than most requests need themselves. So what needs no waiting is answered
- * here, if there is nothing else to do: of several, the pool does some at a time. */
+/* To the pool and back are two changes of threads, more than most requests need themselves. So what needs no waiting is
+ * answered here, if there is nothing else to do: of several, the pool does some at a time. */
 static bool fs_at_once(struct fs *f, struct virtq *q, struct fs_slot *s)
 {
     const struct virtq_chain *c = &s->chain;

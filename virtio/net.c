@@ -51,10 +51,11 @@ static unsigned flow_of(const struct iovec *iov, int n)
 
 /* ---- guest -> port */
 
-/* That a frame was sent is no news for a driver that will hear of its answer: as it looks for the answer it looks for what was sent
- * as well, and an interrupt for that alone would have been one too many of two (Linux's virtnet_poll_cleantx()). So a few small frames
- * are shown at once, and the question of an interrupt waits: for VIRTIO_NET_QUIET, for more of them, or for a big one, whose sender
- * may wait for the buffer. Without the event index a driver that has looked cannot be told from one that has not. */
+/* That a frame was sent is no news for a driver that will hear of its answer: as it looks for the answer it looks for
+ * what was sent as well, and an interrupt for that alone would have been one too many of two (Linux's
+ * virtnet_poll_cleantx()). So a few small frames are shown at once, and the question of an interrupt waits: for
+ * VIRTIO_NET_QUIET, for more of them, or for a big one, whose sender may wait for the buffer. Without the event index a
+ * driver that has looked cannot be told from one that has not. */
 static void net_sent(struct virtio_net *n, struct virtq *q, unsigned pair, uint64_t bytes)
 {
     unsigned most = q->size / 8 < NET_QUIET_FRAMES ? q->size / 8 : NET_QUIET_FRAMES;

@@ -42,8 +42,8 @@ struct vhost {
     uint64_t features, acked[VHOST_PAIRS_MAX];
     struct vhost_queue queues[2 * VHOST_PAIRS_MAX];
     unsigned active; /* pairs */
-    /* Pairs that were active since DRIVER_OK. What was to be sent on one of them is sent: a driver that gives a pair up waits for it, and
-     * Linux's TCP sends nothing again that a card still has. */
+    /* Pairs that were active since DRIVER_OK. What was to be sent on one of them is sent: a driver that gives a pair up
+     * waits for it, and Linux's TCP sends nothing again that a card still has. */
     unsigned sending;
     bool link, held;
     unsigned warned;

@@ -3,8 +3,9 @@
  * somebody may answer (COMMAND_DHCP). IPv6 is the kernel's own business once a card is up (router advertisements).
  *
  * Time. All cards are asked at once, over UDP sockets bound to their card: packet sockets are a module in Debian's kernels.
- * A guest whose network says nothing starts its command after WAIT_MS, one whose only card has no cable at all after CARRIER_MS;
- * when one card has its address, the others have SECOND_MS more, or the whole time where a server has offered one. The user network answers in a few milliseconds.
+ * A guest whose network says nothing starts its command after WAIT_MS, one whose only card has no cable at all after
+ * CARRIER_MS; when one card has its address, the others have SECOND_MS more, or the whole time where a server has offered
+ * one. The user network answers in a few milliseconds.
  *
  * A lease that ends is renewed by a process of its own (keep_leases(), asleep until half of its time is over), for init itself
  * serves the command. Nothing here can fail the run: a command without a network finds that out itself. */
@@ -307,8 +308,8 @@ static uint64_t half(const struct dhcp_lease *l)
     return l->seconds == UINT32_MAX ? UINT64_MAX : l->seconds < 2 ? 1 : l->seconds / 2;
 }
 
-/* RFC 2131, 4.4.5, with T1 alone: asked of all, not of the server, so that whoever knows answers; the address stays meanwhile, for
- * there is nobody else to give it to. */
+/* RFC 2131, 4.4.5, with T1 alone: asked of all, not of the server, so that whoever knows answers; the address stays
+ * meanwhile, for there is nobody else to give it to. */
 static _Noreturn void keep_leases(void)
 {
     for (uint64_t begun = now_ms();;) {

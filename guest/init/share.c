@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-/* Folders of the host (virtio-fs), each where it is on the host. The one that is shared as `/` becomes the root: read-only, under an
- * overlay whose upper side is a tmpfs of its own, so that whatever the guest writes is gone with it. What the guest has for
- * itself goes along: /proc, /sys, /dev, /run and /tmp; the last two not where the
- * command's folder, the command itself or an added file lies there: then it is the host's. Files that were added by name lie in a layer of their own between the two. */
+/* Folders of the host (virtio-fs), each where it is on the host. The one that is shared as `/` becomes the root:
+ * read-only, under an overlay whose upper side is a tmpfs of its own, so that whatever the guest writes is gone with it.
+ * What the guest has for itself goes along: /proc, /sys, /dev, /run and /tmp; the last two not where the command's
+ * folder, the command itself or an added file lies there: then it is the host's. Files that were added by name lie in a
+ * layer of their own between the two. */
 #include "sys.h"
 
 enum {

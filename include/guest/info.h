@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * `vmlet info NAME qtree | pci [-x] [ID] | regs ID | irq | stats [ID]`: a board in words, for the control socket and for gdb's `monitor`.
- * It needs no KVM and no machine: unit tests run it on a fake board.
+ * `vmlet info NAME qtree | pci [-x] [ID] | regs ID | irq | stats [ID]`: a board in words, for the control socket and for
+ * gdb's `monitor`. It needs no KVM and no machine: unit tests run it on a fake board.
  *
  *   qtree     devices as a tree: those of the board, PCI's below their bridge; each with its options, register banks, BARs
  *   pci       configuration space like `lspci -vv`; -x: with its bytes, which `lspci -F FILE` reads

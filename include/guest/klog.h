@@ -19,7 +19,8 @@
  *
  * A report may be of several kinds (a BUG() is an oops too). It begins with the line that names the trouble and takes in
  * what follows up to "---[ end trace", a closing ruler, or the end of the call trace, at most KLOG_LINES lines and KLOG_BYTES
- * bytes; a new trouble begins a new one. The text of a WARN(), which the kernel says before, stands second. Nothing here grows: a report is built in place, and there is one at a time.
+ * bytes; a new trouble begins a new one. The text of a WARN(), which the kernel says before, stands second. Nothing here
+ * grows: a report is built in place, and there is one at a time.
  *
  * Thread: one, the console's. Never fails.
  */

@@ -4,7 +4,8 @@
  *
  *     vmlet: lint: edu0: a register access of a size that it does not take: W STATUS+1/1=5, at 0x40007c
  *
- * Watched are the PCI devices. Rules for all of them are one table in guest/lint.c, worked out of what the device's hook points tell (mem/watch.h):
+ * Watched are the PCI devices. Rules for all of them are one table in guest/lint.c, worked out of what the device's hook
+ * points tell (mem/watch.h):
  *
  *   register        an access to no register; of a wrong size; a write to what is read-only; a read of what is write-only; a write
  *                   to what is locked while the device is busy
@@ -49,7 +50,8 @@ struct lint *lint_new(const struct lint_config *config, char *err, size_t errlen
 void lint_end(struct lint *lint);
 void lint_free(struct lint *lint); /* after the devices' last access */
 
-/* For info stats: how often this device's driver broke the rules that hold for all; nothing without --lint. Device's lock held. */
+/* For info stats: how often this device's driver broke the rules that hold for all; nothing without --lint. Device's lock
+ * held. */
 void lint_stats(const struct device *dev, FILE *out);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The devices that the options ask for, besides the platform's own and the network cards: --device, and the words that stand
- * for one (-d FILE is --device virtio-blk,file=FILE; --rng is --device virtio-rng, --console virtio is a virtio-console of its own). In order: a guest's first
- * disk is the first -d. Set-up thread.
+ * for one (-d FILE is --device virtio-blk,file=FILE; --rng is --device virtio-rng, --console virtio is a virtio-console of
+ * its own). In order: a guest's first disk is the first -d. Set-up thread.
  */
 #ifndef GUEST_REQUESTED_H
 #define GUEST_REQUESTED_H

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Root folders, lkvm's `setup NAME` and `run -d NAME`: a small system in a folder of the user's, which a guest has as its root by
- * virtio-fs, and keeps what it writes there.
+ * Root folders, lkvm's `setup NAME` and `run -d NAME`: a small system in a folder of the user's, which a guest has as its
+ * root by virtio-fs, and keeps what it writes there.
  *
- * NAME's folder is $XDG_DATA_HOME/vmlet/NAME, else ~/.local/share/vmlet/NAME. setup fills it with the host's static busybox, a link for
- * each applet, an /etc and an init that starts a shell; programs may be put beside them. -d takes any folder with an init or a shell.
+ * NAME's folder is $XDG_DATA_HOME/vmlet/NAME, else ~/.local/share/vmlet/NAME. setup fills it with the host's static busybox,
+ * a link for each applet, an /etc and an init that starts a shell; programs may be put beside them. -d takes any folder with
+ * an init or a shell.
  *
  * Set-up thread.
  */

@@ -19,7 +19,8 @@ struct network;
 struct seeing;
 struct symbols;
 
-/* After the board is whole, before a vCPU runs. symbols: NULL for none. patience: ns that a FIFO's reader is waited for. die()s on options that are wrong. */
+/* After the board is whole, before a vCPU runs. symbols: NULL for none. patience: ns that a FIFO's reader is waited for.
+ * die()s on options that are wrong. */
 struct seeing *seeing_new(struct board *board, struct network *network, const struct machine_options *options,
                           const struct gate *gate, struct symbols *symbols, uint64_t patience);
 /* The vCPUs have ended; the loop, which it may run for `ns` at most, too: what is only known now (an interrupt that was never

@@ -2,8 +2,8 @@
  *
  * What the guest's output says about the run: trouble in the kernel's log (guest/klog.h), test results there and in the
  * command's stdout (guest/ktap.h), silence. From it come the gate (--fail-on, --allow), the summary of tests, the counts of the
- * result file, and --junit. `--fail-on tests` catches a run that ended with 0 in which no test was seen at all, too: a program that did
- * not start its tests must not pass for one whose tests passed.
+ * result file, and --junit. `--fail-on tests` catches a run that ended with 0 in which no test was seen at all, too: a
+ * program that did not start its tests must not pass for one whose tests passed.
  *
  * A report of trouble whose text matches an --allow is none, whatever is asked for. One that the gate asks for is told
  * with its trace, unless the kernel's log is on standard error already and --symbols has no name to add; the run goes on to its

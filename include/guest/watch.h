@@ -8,9 +8,9 @@
  * A line counts only where the kernel's own message begins: after the optional level `<4>` and the bracketed fields
  * (`[    1.234567]`, `[   T12]`) that printk puts before it; or after a time stamp in the middle of a line, where the message
  * came behind a prompt that had no line end (but not behind syslog's `kernel: `). A program that prints the words in the middle
- * of a line is no panic. One that writes a whole line as the kernel would, to the kernel's own console, cannot be told from it. Texts: kernel/panic.c ("Kernel panic - not syncing", "---[ end Kernel panic"),
- * arch/x86/kernel/reboot.c
- * ("reboot: System halted" by kernel/reboot.c's prefix).
+ * of a line is no panic. One that writes a whole line as the kernel would, to the kernel's own console, cannot be told from
+ * it. Texts: kernel/panic.c ("Kernel panic - not syncing", "---[ end Kernel panic"), arch/x86/kernel/reboot.c ("reboot:
+ * System halted" by kernel/reboot.c's prefix).
  */
 #ifndef GUEST_WATCH_H
 #define GUEST_WATCH_H

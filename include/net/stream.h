@@ -9,13 +9,13 @@
  * The peer is not believed. A length beyond PORT_FRAME_MAX means that nothing after it can be either: the connection is
  * closed, and made again by who made it. One below an Ethernet header's is a dropped frame. Nothing is allocated after set-up.
  *
- * Reconnection. Who connects tries again when the peer is not there (yet, or any more): after STREAM_RETRY_FIRST, then after twice
- * the time as before, up to STREAM_RETRY_LAST, and at once when the guest sends something and STREAM_RETRY_FIRST has
- * passed. Who listens waits. A descriptor that was handed in is all there is: when its peer is gone, it stays gone. Frames meanwhile are
- * dropped and counted.
+ * Reconnection. Who connects tries again when the peer is not there (yet, or any more): after STREAM_RETRY_FIRST, then after
+ * twice the time as before, up to STREAM_RETRY_LAST, and at once when the guest sends something and STREAM_RETRY_FIRST has
+ * passed. Who listens waits. A descriptor that was handed in is all there is: when its peer is gone, it stays gone. Frames
+ * meanwhile are dropped and counted.
  *
- * Backpressure: a socket that takes no more, or only part of a frame (the rest is kept), makes the card wait; a card that takes no
- * more leaves the rest in the socket. One recv() may bring many frames; what is left of one waits in the buffer.
+ * Backpressure: a socket that takes no more, or only part of a frame (the rest is kept), makes the card wait; a card that
+ * takes no more leaves the rest in the socket. One recv() may bring many frames; what is left of one waits in the buffer.
  *
  * The flags of a descriptor that was handed in stay as they are (MSG_DONTWAIT is used). Set-up and loop thread.
  * Sources: QEMU's docs on -netdev stream; passt(1), "--socket".

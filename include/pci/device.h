@@ -121,7 +121,8 @@ struct pci_device *pci_device_of(struct device *dev);
 /* The header, a slot, the INTx line and the bus-master space. NULL, or a sentence (in dev->error). */
 const char *pci_device_init(struct pci_device *pci, struct board *board, const struct pci_ids *ids);
 
-/* BAR number 0-5 (or PCI_ROM) shows region, whose size is rounded up to a power of two (16 bytes at least; I/O: 4; ROM: 2 KiB). */
+/* BAR number 0-5 (or PCI_ROM) shows region, whose size is rounded up to a power of two (16 bytes at least; I/O: 4; ROM: 2
+ * KiB). */
 void pci_bar(struct pci_device *pci, unsigned number, enum pci_bar_kind kind, struct region *region);
 
 /* Room for a capability of size bytes (its two header bytes included), put in front of the list; returns its
@@ -133,8 +134,8 @@ unsigned pci_capability(struct pci_device *pci, uint8_t id, unsigned size);
  * Messages are memory writes: with bus mastering off they are dropped, and counted. */
 void pci_raise(struct pci_device *pci, unsigned vec); /* (lock) */
 void pci_lower(struct pci_device *pci);               /* (lock) */
-/* For functions that have why they interrupt in one field of 32 bits (lock). Each raise with a cause pending is an interrupt; INTx falls
- * with the last one that is acknowledged. Both are made to be a register's .write. */
+/* For functions that have why they interrupt in one field of 32 bits (lock). Each raise with a cause pending is an
+ * interrupt; INTx falls with the last one that is acknowledged. Both are made to be a register's .write. */
 void pci_causes_raise(struct device *dev, unsigned index, uint64_t causes);
 void pci_causes_ack(struct device *dev, unsigned index, uint64_t causes);
 /* The field; NULL: the class names none. */

@@ -1,4 +1,10 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ *
+ * virtio-fs, a folder of the host in the guest: a device class (mem/device.h); its server is virtio/fuse.h's, how requests
+ * travel is virtio/fs.c's. guest/share.c makes one for each --share.
+ *
+ * Thread: the device on the loop, under its lock; requests in the pool, without one. Source: virtio 1.2, 5.11.
+ */
 #ifndef VIRTIO_FS_H
 #define VIRTIO_FS_H
 
@@ -13,6 +19,6 @@ enum fs_cache {
     FS_CACHE_NONE,
 };
 
-extern const struct device_class fs_class; /* virtio-fs: see virtio/fs.c */
+extern const struct device_class fs_class;
 
 #endif

@@ -27,11 +27,11 @@
  *   that file system may want it.
  *
  * Threads: fuse_answer() may be called by several threads at once and may block; it takes locks of rank LOCK_QUEUE only. A
- * thread that makes files leaves the process's umask and folder for ones of its own (unshare(CLONE_FS); where that is forbidden,
- * as in containers, the process's umask counts beside the guest's), and if it does so as another user the kernel takes the
- * process for one not to be dumped (prctl(2), PR_SET_DUMPABLE). System calls used:
- * openat statx statfs getdents64 lseek preadv pwritev2 … fallocate copy_file_range, *at() for names, setfsuid setfsgid capset
- * for identities, all by descriptor, or by /proc/self/fd where no call takes an O_PATH descriptor.
+ * thread that makes files leaves the process's umask and folder for ones of its own (unshare(CLONE_FS); where that is
+ * forbidden, as in containers, the process's umask counts beside the guest's), and if it does so as another user the kernel
+ * takes the process for one not to be dumped (prctl(2), PR_SET_DUMPABLE). System calls used: openat statx statfs getdents64
+ * lseek preadv pwritev2 … fallocate copy_file_range, *at() for names, setfsuid setfsgid capset for identities, all by
+ * descriptor, or by /proc/self/fd where no call takes an O_PATH descriptor.
  */
 #ifndef VIRTIO_FUSE_H
 #define VIRTIO_FUSE_H
@@ -70,10 +70,10 @@ void fuse_reset(struct fuse_server *s);
  * how many bytes of the reply were written: 0 for what has none (FORGET) or has no room for its header. May block. */
 size_t fuse_answer(struct fuse_server *s, struct iovec *req, int n_req, struct iovec *rep, int n_rep);
 
-/* The same, but only if it waits for no disk, no network and no other process, and is soon done: a LOOKUP of what the host has in
- * its cache and a GETATTR, on local file systems; a READ of up to 64 KiB that the host has in its cache (openat2(2),
- * RESOLVE_CACHED, Linux 5.12; preadv2(2), RWF_NOWAIT). False: nothing was done, and fuse_answer() is to be asked; the arrays are
- * as they were. Any thread. */
+/* The same, but only if it waits for no disk, no network and no other process, and is soon done: a LOOKUP of what the
+ * host has in its cache and a GETATTR, on local file systems; a READ of up to 64 KiB that the host has in its cache
+ * (openat2(2), RESOLVE_CACHED, Linux 5.12; preadv2(2), RWF_NOWAIT). False: nothing was done, and fuse_answer() is to be
+ * asked; the arrays are as they were. Any thread. */
 bool fuse_answer_at_once(struct fuse_server *s, const struct iovec *req, int n_req, const struct iovec *rep,
                          int n_rep, size_t *written) __attribute__((warn_unused_result));
 

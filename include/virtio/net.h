@@ -43,8 +43,8 @@ extern const struct device_class virtio_net_class;
 struct port *virtio_net_port(struct device *dev);
 /* The cable is in or out: the driver is told, and asked to announce its addresses. Loop thread, no lock held. */
 void virtio_net_set_link(struct device *dev, bool up);
-/* Set-up, after the card is made: its data queues are vhost's, and vhost is the card's. false: the host refused, and it is said.
- * NULL: at the end, before the tap is closed. */
+/* Set-up, after the card is made: its data queues are vhost's, and vhost is the card's. false: the host refused, and it
+ * is said. NULL: at the end, before the tap is closed. */
 bool virtio_net_set_vhost(struct device *dev, struct vhost *vhost) __attribute__((warn_unused_result));
 /* The guest is held (paused), or goes on. Loop thread, no lock held. */
 void virtio_net_hold(struct device *dev, bool held);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * Runs a small program of the user's (a tap's script) and waits for its end, but not for ever. No shell is between: the
- * path is executed as it is, with one argument (program_run). Its standard input is /dev/null, its standard output our standard error, so
- * that no byte of it gets among the guest's. It has a process group of its own, which is killed when the time is up, or when
- * a signal that ends the run is pending.
+ * path is executed as it is, with one argument (program_run). Its standard input is /dev/null, its standard output our
+ * standard error, so that no byte of it gets among the guest's. It has a process group of its own, which is killed when the
+ * time is up, or when a signal that ends the run is pending.
  *
  * Set-up thread, or the loop's after the run: it blocks.
  */

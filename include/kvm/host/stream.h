@@ -61,8 +61,9 @@ bool stream_out_is_empty(struct stream_out *s);
 /* 0 or the errno of the write that failed. */
 int stream_out_error(struct stream_out *s);
 
-/* Loop thread; in a callback too. No callback follows. What is still in the ring is thrown away. A thread that is stuck in write() is left to
- * itself with its memory (it touches nothing but its own ring, and ends when its write does). NULL is fine. */
+/* Loop thread; in a callback too. No callback follows. What is still in the ring is thrown away. A thread that is stuck
+ * in write() is left to itself with its memory (it touches nothing but its own ring, and ends when its write does). NULL
+ * is fine. */
 void stream_out_free(struct stream_out *s);
 
 /* --- In ------------------------------------------------------------------------------------------------------------ */
