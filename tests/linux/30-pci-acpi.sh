@@ -64,7 +64,7 @@ test_pci_config_from_the_guest() { # 40 s
 }
 # Without ACPI the MP table (which cloud kernels do not read) says where interrupts arrive: the timer's, the card's INTx, and that there are two CPUs.
 test_mp_table_where_acpi_is_off() { # 90 s
-    run vmlet run -k "$FULL" -c 2 -p 'acpi=off pci=nomsi ignore_loglevel' --kernel-log k.log -- \
+    run vmlet run -k "$FULL_QUICK" -c 2 -p 'acpi=off pci=nomsi ignore_loglevel' --kernel-log k.log -- \
         sh -c 'nproc; ping -c 1 -W 20 10.0.2.2 && cat /proc/interrupts'
     expect_status 0
     expect_match out '^2$'

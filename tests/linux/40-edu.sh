@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 # module: guest/edu-driver
+# vmlinux: full
 # programs: lspci setpci
 # edu behind the driver of guest/edu-driver, in Debian's full kernel: interrupts of both kinds, DMA both ways, and a device
 # that comes and goes under it.
@@ -8,7 +9,7 @@ edu() { # LINES [OPTION...]: runs the lines in a guest with edu and its driver; 
     lines=$1
     shift
     [ $# -gt 0 ] || set -- --device edu --module "$EDU_KO"
-    run timeout 80 vmlet run -k "$FULL" -c 2 -m 256 --kernel-log k.log "$@" -- sh -ec "
+    run timeout 80 vmlet run -k "$FULL_QUICK" -c 2 -m 256 --kernel-log k.log "$@" -- sh -ec "
         f=\$(dirname \$(grep -l 0x11e8 /sys/bus/pci/devices/*/device | head -n 1))
         $lines"
     expect_no_match err '^vmlet: guest:' # nor has vmlet with the driver

@@ -55,14 +55,14 @@ one_card() {
     need ethtool
     add_programs ethtool
     # shellcheck disable=SC2086 # words
-    run timeout "$1" vmlet run -k "$FULL" -c 1 -m 512 --no-dhcp -n mode=loopback,model=e1000 $adds --add lines:/lines -- sh -e /lines
+    run timeout "$1" vmlet run -k "$FULL_QUICK" -c 1 -m 512 --no-dhcp -n mode=loopback,model=e1000 $adds --add lines:/lines -- sh -e /lines
 }
 # shellcheck disable=SC2154 # the same
 two_cards() {
     need ethtool
     add_programs ethtool
     # shellcheck disable=SC2086 # words
-    run timeout "$1" vmlet run -k "$FULL" -c 1 -m 512 --no-dhcp -n mode=none,hub=h,model=e1000 -n mode=none,hub=h,model=e1000 \
+    run timeout "$1" vmlet run -k "$FULL_QUICK" -c 1 -m 512 --no-dhcp -n mode=none,hub=h,model=e1000 -n mode=none,hub=h,model=e1000 \
         --module 8021q $adds --add lines:/lines -- sh -e /lines
 }
 

@@ -62,7 +62,7 @@ test_e1000_in_the_user_network() { # 150 s
     stop_later $!
     socat -u TCP-LISTEN:8057,bind=127.0.0.1,reuseaddr CREATE:back &
     stop_later $!
-    guest e -k "$FULL" -n model=e1000,hostfwd=tcp:127.0.0.1:8059-:7,pcap=e.pcap -- sh -c '
+    guest e -k "$FULL_QUICK" -n model=e1000,hostfwd=tcp:127.0.0.1:8059-:7,pcap=e.pcap -- sh -c '
         nslookup name.test
         wget -q -O /tmp/file http://name.test:8056/file && md5sum </tmp/file
         nc 10.0.2.2 8057 </tmp/file >/dev/null
@@ -137,7 +137,7 @@ test_tap_virtio_net() { # 120 s
     tap "$CLOUD" virtio-net 8061
 }
 test_tap_e1000() { # 120 s
-    tap "$FULL" e1000 8062
+    tap "$FULL_QUICK" e1000 8062
 }
 
 # Debian's passt as the network. Its DHCP (of 2023: broadcasts came later) answers to the address that the guest is to have, where

@@ -29,7 +29,7 @@ test_100_mb_over_http_and_back() { # 120 s
 }
 test_both_ways_with_e1000() { # 120 s
     peer
-    guest "$FULL" model=e1000 'netpeer get 10.0.2.2 9001 30000000 && netpeer put 10.0.2.2 9001 30000000'
+    guest "$FULL_QUICK" model=e1000 'netpeer get 10.0.2.2 9001 30000000 && netpeer put 10.0.2.2 9001 30000000'
     expect_status 0
     expect_match out 'get [0-9.]+ MB/s'
     expect_match out 'put [0-9.]+ MB/s'
@@ -59,7 +59,7 @@ test_1024_connections_at_once_and_memory_is_flat() { # 240 s
 }
 test_idle_connection_is_held() { # 90 s
     peer
-    guest "$CLOUD" model=virtio-net 'netpeer many 10.0.2.2 9001 3 30'
+    guest "$CLOUD" model=virtio-net 'netpeer many 10.0.2.2 9001 3 12'
     expect_status 0
     expect_match out 'many 3'
 }

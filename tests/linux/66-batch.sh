@@ -33,7 +33,7 @@ test_boots_in_a_row() { # 120 s
 # place; each is a boot of the full kernel.
 test_probe_sweep_of_the_edu_driver() { # 300 s
     [ -n "${EDU_KO-}" ] || skip "no edu.ko could be built"
-    run vmlet run -k "$FULL" -n mode=none --device edu --module "$EDU_KO" --probe-sweep edu --sweep-max ${TEST_SCALE:-2} -- \
+    run vmlet run -k "$FULL_QUICK" -n mode=none --device edu --module "$EDU_KO" --probe-sweep edu --sweep-max ${TEST_SCALE:-2} -- \
         sh -c 'cd /sys/bus/pci/devices/0000:00:01.0 && echo 10 >factorial && cat factorial'
     expect_match out '^edu: [0-9]+ register reads'
     expect_match out '^edu: [1-9][0-9]* interrupts'

@@ -13,7 +13,7 @@ test_virtio_console_from_a_pipe() { # 150 s
 }
 test_virtio_console_full_kernel() { # 240 s
     printf 'echo on $(tty) $(uname -r)\nexit\n' >in
-    run vmlet run -k "$FULL" --console virtio -n mode=none -p quiet
+    run vmlet run -k "$FULL_QUICK" --console virtio -n mode=none -p quiet
     expect_status 0
     expect_match out '^on /dev/hvc0 [0-9.-]*-amd64'
 }
@@ -87,9 +87,9 @@ more"
 test_virtio_port_slow_reader() { # 180 s
     vmlet run -k "$CLOUD" -n mode=none --device virtio-console,port=slow=unix:slow -- sh -c '
         while ! echo x 2>/dev/null >/dev/vport0p1; do sleep 0.1; done
-        seq 1 100000 >/dev/vport0p1; cat /proc/uptime; sleep 5' >out 2>err &
+        seq 1 100000 >/dev/vport0p1; cat /proc/uptime; sleep 3' >out 2>err &
     wait_for 20 test -S slow
-    socat -u UNIX-CONNECT:slow - | { sleep 20; cat; } >heard
+    socat -u UNIX-CONNECT:slow - | { sleep 12; cat; } >heard
     wait %1
     { echo x; seq 1 100000; } | cmp - heard
 }

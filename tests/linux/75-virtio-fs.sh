@@ -46,7 +46,7 @@ test_share_with_the_full_kernel() { # 240 s
     mkdir s
     cp /bin/busybox s
     sum=$(md5sum <s/busybox)
-    run vmlet run -k "$FULL" --share s,ro -- sh -c 'md5sum <'"$PWD"'/s/busybox; '"$PWD"'/s/busybox echo runs from there; grep virtiofs /proc/mounts | cut -d" " -f2'
+    run vmlet run -k "$FULL_QUICK" --share s,ro -- sh -c 'md5sum <'"$PWD"'/s/busybox; '"$PWD"'/s/busybox echo runs from there; grep virtiofs /proc/mounts | cut -d" " -f2'
     expect_status 0
     expect_out '%s\nruns from there\n%s/s\n' "$sum" "$PWD"
 }
