@@ -58,6 +58,7 @@ void signals_block(void)
         if (!sigaction(crashes[i], NULL, &action) &&
             action.sa_handler == SIG_DFL) /* a sanitizer's handler stays */
             sigaction(crashes[i], &crash, NULL);
+    signal(SIGCHLD, SIG_DFL); /* ignored, as some launchers leave it, a child's status would be thrown away */
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* `ulimit -f`: write() then says EFBIG, like any full disk */
 }

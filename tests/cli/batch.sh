@@ -245,3 +245,22 @@ test_guests_of_lines_keep_their_results() {
     cp r result
     result source=guest status=42 reason=exited
 }
+
+# Some launchers ignore SIGCHLD, and leave it so: then a child's status is nobody's.
+test_batch_under_ignored_sigchld() {
+    cat >ignore.c <<'END'
+#include <signal.h>
+#include <unistd.h>
+int main(int argc, char **argv)
+{
+    (void)argc;
+    signal(SIGCHLD, SIG_IGN);
+    execv(argv[1], argv + 1);
+    return 99;
+}
+END
+    $cc -o ignore ignore.c
+    printf '%s\n%s\n' "$pass" "run -k $value --device exit" >lines
+    status 1 ./ignore "$vmlet" batch lines
+    grep -q '^1 passed, 1 failed' out
+}
