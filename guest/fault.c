@@ -108,7 +108,7 @@ static bool matches(struct fault *f, const struct watch_event *e)
     case FAULT_LOOK:
         return new_row(f, e);
     case FAULT_BAR:
-        return e->kind == WATCH_REG && &e->map->region == f->region;
+        return e->kind == WATCH_REG && fault_in_bar(f, e->map);
     case FAULT_LINK:
         return e->kind == WATCH_REG;
     case FAULT_DMA:

@@ -56,6 +56,9 @@ struct fault {
     struct loop_task task;
 };
 
+/* The bank is the BAR that the fault is about, or stands in it beside others. */
+bool fault_in_bar(const struct fault *f, const struct reg_map *map);
+
 /* Fills in what the text says. NULL, or a sentence (which lives as long as the process). */
 const char *fault_parse(struct fault *f, struct board *board, const char *spec);
 

@@ -85,13 +85,23 @@ static const char *arg_vector(struct fault *f, const char *arg)
     return NULL;
 }
 
+bool fault_in_bar(const struct fault *f, const struct reg_map *map)
+{
+    const struct region *r = &map->region;
+    while (r && r != f->region)
+        r = r->parent;
+    return r != NULL;
+}
+
 static const char *find_bar(struct fault *f, char digit)
 {
-    const struct region *r = f->pci->bars[digit - '0'].region;
-    if (!r)
+    f->region = f->pci->bars[digit - '0'].region;
+    if (!f->region)
         return opts_say("%s has no BAR %c", f->dev->id, digit);
-    f->region = r;
-    return NULL;
+    for (unsigned i = 0; i < f->dev->n_maps; i++)
+        if (fault_in_bar(f, &f->dev->maps[i]))
+            return NULL;
+    return opts_say("%s has no registers in BAR %c that could be counted", f->dev->id, digit);
 }
 
 static const char *parse_event(struct fault *f, char *text, unsigned *allowed)

@@ -30,7 +30,7 @@
  *   count       all               (without @K) nothing: it is counted how often it could have been
  *
  * Pieces of RAM that a device handed to the host (dma_iov: virtio) cannot get lost or come late: drop refuses them, delay lets
- * them pass. Registers here are those of register tables; of the MSI-X table nothing is lost.
+ * them pass. Registers here are those of register tables; of the MSI-X table nothing is lost, and a BAR of none is refused.
  *
  * ID may be a class where the machine has one device of it: edu:irq:drop@2.
  *

@@ -448,6 +448,32 @@ TEST(fault_of_a_virtio_device)
     }
 }
 
+/* The registers of virtio stand in a BAR side by side, each kind in a page of its own. */
+TEST(fault_of_a_bar_of_several_banks)
+{
+    see_board("edu0");
+    struct pci_device *rng =
+        (struct pci_device *)device_new(&m->board, &rng_class, "rng", NULL, m->err, sizeof m->err);
+    CHECK(rng && placed());
+    CHECK(add("rng:bar4:drop@2", NULL));
+    cf8_write(rng->devfn, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+    uint64_t at = cf8(0, rng->devfn, PCI_BAR0 + 16, 4) & ~15u, value = 0;
+    for (unsigned i = 0; i < 3; i++) { /* num_queues */
+        space_read(&m->memory, at + 18, 2, &value);
+        CHECK_EQ(value, i == 1 ? 0xffff : 1);
+    }
+    end();
+}
+
+/* A BAR in which nothing could ever be counted. */
+TEST(fault_of_a_bar_without_registers)
+{
+    see_board("edu0");
+    CHECK(device_new(&m->board, &rng_class, "rng", NULL, m->err, sizeof m->err));
+    CHECK(!add("rng:bar1:drop@1", NULL)); /* the MSI-X table */
+    CHECK(strstr(m->err, "rng has no registers in BAR 1"));
+}
+
 TEST(fault_specs_that_are_wrong)
 {
     static const struct {
