@@ -61,7 +61,8 @@ static void catch_up(struct pcap *p)
 {
     struct timespec ms = {.tv_nsec = 1000000};
     stream_out_notify_empty(p->behind);
-    for (unsigned i = 0; i < PCAP_CATCH_UP_MS && !stream_out_is_empty(p->behind); i++)
+    for (unsigned i = 0;
+         i < PCAP_CATCH_UP_MS && !stream_out_is_empty(p->behind) && !stream_out_error(p->behind); i++)
         nanosleep(&ms, NULL);
     if (!stream_out_is_empty(p->behind))
         warn("%s: pcap %s: the disk does not take the last frames", p->name, p->path);
