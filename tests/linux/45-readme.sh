@@ -122,7 +122,7 @@ test_readme_first_lines() { # 400 s, soak
     expect_match out '1 packets received'
     truncate -s 1M disk.img
     echo 'ls /dev/vda; exit' >in
-    run_line 0 '-d disk.img -n hostfwd='
+    run_line 0 '-d disk.img -n hostfwd'
     expect_match out '^/dev/vda'
     echo 'head -c 4 /sys/bus/pci/devices/0000:00:01.0/config >/dev/null; exit' >in
     run_line 0 'vmlet run -k bzImage --device edu --trace edu='
@@ -191,10 +191,9 @@ test_readme_channels_and_balloon() { # 300 s, soak
     line=$(readme_line 'vmlet run -k bzImage -m 2G --balloon --name g')
     sh -c "exec $line" >g.out 2>&1 </dev/null &
     guest=$!
-    wait_for 60 sh -c 'vmlet stat g -m | grep -q guest'
-    sleep 10
+    wait_for 60 sh -c 'vmlet stat g -m | grep -q "^free "' # the guest's own words: its driver is there
     run_line 0 'vmlet balloon g +512'
-    wait_for 30 sh -c 'vmlet stat g -m | grep -q "balloon.*512"'
+    wait_for 30 sh -c 'vmlet balloon g | grep -q "^balloon  512 MiB of 2048 MiB"'
     run_line 0 'vmlet stat g -m'
     vmlet stop g
     wait $guest || [ $? = 123 ]
