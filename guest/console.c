@@ -25,6 +25,7 @@
 enum {
     OUTPUT_BYTES = 1 << 16,
     INPUT_BYTES = 4096,
+    FOREGROUND_NS = 500000000,
 };
 
 enum {
@@ -55,7 +56,8 @@ struct console {
     uint8_t input[INPUT_BYTES];
     size_t input_len;
     bool input_ended;
-    uint8_t frames[1024]; /* on the way to COM2 */
+    struct loop_timer foreground; /* looks whether the terminal is ours by now */
+    uint8_t frames[1024];         /* on the way to COM2 */
     size_t frames_at, frames_end;
     bool com1_open; /* RTS was seen */
     struct term_escape escape;
@@ -249,6 +251,20 @@ static void input_ready(void *arg)
         c->config.escape(c->config.ctx);
 }
 
+/* `vmlet run … &`: whoever reads a terminal that belongs to another job is stopped. The guest runs instead, and hears nothing
+ * until the job is brought to the foreground, which nobody tells a process that was running. */
+static void listen(void *arg)
+{
+    struct console *c = arg;
+    if (term_is_anothers(STDIN_FILENO)) {
+        loop_timer_after(&c->foreground, FOREGROUND_NS);
+        return;
+    }
+    if (c->config.terminal)
+        term_raw(STDIN_FILENO);
+    stream_in_start(c->in);
+}
+
 static void input_resume(struct console *c)
 {
     if (!c->in)
@@ -403,9 +419,8 @@ static struct console *build(const struct console_config *config, char *err, siz
         c->in = stream_in_new(config->loop, STDIN_FILENO, INPUT_BYTES, input_ready, c);
         if (!c->in)
             return NULL;
-        if (config->terminal)
-            term_raw(STDIN_FILENO);
-        stream_in_start(c->in);
+        loop_timer_init(config->loop, &c->foreground, listen, c);
+        listen(c);
     }
     console_window_changed(c);
     return c;
@@ -448,6 +463,8 @@ const char *console_failed(const struct console *c)
 void console_free(struct console *c)
 {
     term_restore();
+    if (c->in)
+        loop_timer_cancel(&c->foreground);
     watch_end(&c->watch);
     watch_end(&c->hvc_watch);
     loop_task_cancel(&c->check);

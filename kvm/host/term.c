@@ -26,6 +26,11 @@ static bool foreground(int fd)
     return group < 0 || group == getpgrp(); /* not our controlling terminal: nobody's job */
 }
 
+bool term_is_anothers(int fd)
+{
+    return isatty(fd) && !foreground(fd);
+}
+
 bool term_raw(int fd)
 {
     if (atomic_load(&is_raw))

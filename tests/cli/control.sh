@@ -186,3 +186,22 @@ test_verbs_that_wait_can_be_ended() {
     kill -TERM $guest # unless one of the stops has been heard
     wait $guest || true
 }
+
+# A job in the background of a terminal: it runs on while its user types at the shell, and takes the keys once it is brought forward.
+test_in_the_background_of_a_terminal() {
+    command -v script >script.path || { echo "no script"; exit 77; }
+    command -v bash >bash.path || { echo "no bash"; exit 77; }
+    mkfifo keys
+    script -qefc 'bash --norc --noprofile -i' seen <keys >script.out &
+    exec 7>keys
+    printf '%s run -k %s -m 16 -c 1 --name job &\n' "$vmlet" "$idle" >&7
+    until_true "$vmlet" stat job
+    printf 'echo one; jobs\n' >&7
+    until_true grep -q '^\[1\].*Running' seen
+    "$vmlet" stat job >stat
+    grep -q '^state *runs' stat
+    printf 'fg\n' >&7
+    until_true grep -q "^$vmlet run" seen # as the shell says
+    until_true sh -c "printf '\\001x' >&7; sleep 0.5; ! '$vmlet' stat job" # it looks twice a second
+    exec 7>&-
+}

@@ -18,6 +18,9 @@
  * terminal (then nothing is to be done), or when it belongs to another job (then term_continued() does it later). */
 bool term_raw(int fd);
 
+/* fd is a terminal, and another job has its foreground: who reads from it is stopped (SIGTTIN). */
+bool term_is_anothers(int fd);
+
 /* As it was before term_raw(). Async-signal-safe; harmless when there is nothing to restore. */
 void term_restore(void);
 
