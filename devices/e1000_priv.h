@@ -226,6 +226,7 @@ enum e1000_lint {
 
 struct ring {
     uint32_t bal, bah, len, head, tail;
+    uint32_t cut_base, cut_len; /* what was written beside the registers' bits, for --lint */
 };
 
 struct e1000 {
