@@ -254,6 +254,10 @@ static int compare(struct side *a, struct side *b, FILE *out)
     fprintf(out, "the first difference, after %lu events in common:\n", common);
     show(a, out);
     show(b, out);
+    if (fflush(out) == EOF) {
+        warn("trace-diff: standard output: %s", strerror(errno));
+        return TRACE_DIFF_TROUBLE;
+    }
     return TRACE_DIFF_DIFFERENT;
 }
 

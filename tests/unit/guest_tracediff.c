@@ -157,6 +157,25 @@ TEST(trouble_is_no_difference)
     CHECK_EQ(diff_files(), 2);
 }
 
+/* Who is to see where the traces diverge sees nothing. */
+TEST(a_difference_that_cannot_be_written_is_trouble)
+{
+    CHECK_EQ(diff("=A1", "=A2"), 1);
+    expand(name_a, "=A1");
+    expand(name_b, "=A2");
+    FILE *full = fopen("/dev/full", "we");
+    CHECK(full);
+    CHECK_EQ(trace_diff(name_a, name_a, full), 0);
+    said_begin();
+    int status = trace_diff(name_a, name_b, full);
+    said_end(warned, sizeof warned);
+    CHECK_EQ(status, 2);
+    CHECK_STR(warned, "vmlet: trace-diff: standard output: No space left on device\n");
+    fclose(full);
+    unlink(name_a);
+    unlink(name_b);
+}
+
 static void raw(const char *name, const char *data, size_t n)
 {
     int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC, 0600);
