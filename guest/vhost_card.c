@@ -53,6 +53,11 @@ static bool attach(void *tap, unsigned pair, bool attached)
     return done;
 }
 
+static bool alive(void *tap)
+{
+    return tap_look(tap);
+}
+
 bool vhost_card_open(struct card *card, char *err, size_t err_size)
 {
     if (!card->o->vhost)
@@ -67,6 +72,7 @@ bool vhost_card_open(struct card *card, char *err, size_t err_size)
         .uso = tap_has_uso(card->tap),
         .offload = offload,
         .attach = attach,
+        .alive = alive,
         .tap_ctx = card->tap,
     };
     while (o.pairs < VHOST_PAIRS_MAX && tap_fd(card->tap, o.pairs) >= 0) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* The end of a tap: it was deleted under us, by name or with the network namespace that it was in. Its descriptor says so to who
  * reads or writes it, and to nobody else. While vhost does that for us nobody hears of it: vhost drops what the guest sends, and says
- * nothing. So for that time rtnetlink tells of the host's links, by a socket that is silent otherwise; what it says of which link does
+ * nothing (or reports an error of the ring, which then is none: tap_look() is for who hears that). So for that time rtnetlink tells of the host's links, by a socket that is silent otherwise; what it says of which link does
  * not matter, the descriptor is asked (TUNGETIFF: EBADFD). A namespace that ends says so (RTM_DELNSID) some moments before its links
  * do, and of those nothing any more: hence the second look. A tap that somebody handed in from a namespace of which this one knows
  * nothing ends unheard.
@@ -42,12 +42,17 @@ void tap_gone(struct tap *t, const char *why)
     loop_task_post(&t->gone_task); /* a card may be on the stack, and its lock held */
 }
 
-static void look(void *arg)
+bool tap_look(struct tap *t)
 {
-    struct tap *t = arg;
     struct ifreq request = {0};
     if (ioctl(t->fds[0], TUNGETIFF, &request) && errno == EBADFD)
         tap_gone(t, "it was deleted");
+    return !t->dead;
+}
+
+static void look(void *arg)
+{
+    (void)tap_look(arg);
 }
 
 static void on_links(void *arg, uint32_t events)
@@ -58,8 +63,7 @@ static void on_links(void *arg, uint32_t events)
     for (unsigned i = 0; i < MESSAGES_MAX; i++)
         if (recv(t->links_fd, some, sizeof some, MSG_DONTWAIT) < 0 && errno != ENOBUFS)
             break;
-    look(t);
-    if (!t->dead)
+    if (tap_look(t))
         loop_timer_after(&t->links_later, SECOND);
 }
 

@@ -205,6 +205,8 @@ static void on_error(void *arg, uint32_t events)
     struct vhost_queue *q = arg;
     (void)events;
     swallow(q->error_fd);
+    if (q->vh->o.alive && !q->vh->o.alive(q->vh->o.tap_ctx))
+        return;
     device_enter(&q->vh->v->pci.dev);
     if (q->running) {
         q->errors++;

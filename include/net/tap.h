@@ -58,6 +58,7 @@ void tap_free(struct tap *t);
 struct port *tap_port(struct tap *t);
 const char *tap_ifname(const struct tap *t);
 bool tap_is_gone(const struct tap *t);
+bool tap_look(struct tap *t); /* asks the kernel: whether it is still there. Loop thread */
 void tap_print(struct tap *t, FILE *out);
 
 /* For vhost, which reads and writes the descriptors itself. Hand over first: the port then takes no more frames and reads none.

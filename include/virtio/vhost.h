@@ -54,6 +54,9 @@ struct vhost_options {
      * false: the host refused, and it is said. */
     void (*offload)(void *tap_ctx, uint8_t accepts);
     bool (*attach)(void *tap_ctx, unsigned pair, bool attached);
+    /* Asked when the kernel reports an error: false, the tap is no more, and no ring is to blame. Loop thread, no lock held. NULL:
+     * it always is. */
+    bool (*alive)(void *tap_ctx);
     void *tap_ctx;
 };
 

@@ -140,6 +140,13 @@ static void take_offload(void *ctx, uint8_t accepts)
     (void)ctx, (void)accepts;
     offloads++;
 }
+static bool tap_is_dead;
+static bool take_alive(void *ctx)
+{
+    (void)ctx;
+    return !tap_is_dead;
+}
+
 static bool take_attach(void *ctx, unsigned pair, bool on)
 {
     (void)ctx;
@@ -155,8 +162,12 @@ static int tap[PAIRS][2];
 static void card(unsigned pairs)
 {
     char err[256];
-    struct vhost_options o = {
-        .name = "net0", .ops = &fake, .pairs = pairs, .offload = take_offload, .attach = take_attach};
+    struct vhost_options o = {.name = "net0",
+                              .ops = &fake,
+                              .pairs = pairs,
+                              .offload = take_offload,
+                              .attach = take_attach,
+                              .alive = take_alive};
     static struct device *before; /* of the test before: the dirty log is everybody's */
     if (before)
         CHECK(virtio_net_set_vhost(before, NULL));
@@ -431,6 +442,12 @@ TEST(vhost_error_needs_a_reset)
     uint64_t one = 1;
     card(1);
     vdev_start(NF);
+    tap_is_dead = true; /* then it is nobody's ring */
+    CHECK(write(kernel[0].ring[TX].error, &one, sizeof one) == sizeof one);
+    vd_run();
+    CHECK(!(vd_status() & ST_NEEDS_RESET));
+    CHECK(runs(RX) && runs(TX));
+    tap_is_dead = false;
     CHECK(write(kernel[0].ring[TX].error, &one, sizeof one) == sizeof one);
     vd_run();
     CHECK(vd_status() & ST_NEEDS_RESET);
