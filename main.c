@@ -420,7 +420,7 @@ static const struct verb verbs[] = {
     {"debug", "NAME | -a [--dump | --nmi [CPU] | --sysrq CHAR]", "registers and code of each CPU; an NMI; a SysRq key", verb_send},
     {"stat", "NAME | -a [-m]", "a guest's times, exits and memory", verb_send},
     {"balloon", "NAME [+MIB | -MIB | MIB | -i MIB | -d MIB]", "take memory from a guest (+), give it back (-), say how much", verb_send},
-    {"stop", "NAME | -a", "end a guest", verb_send},
+    {"stop", "NAME | -a [--now]", "end a guest: its command gets SIGTERM, or a kernel that listens the power button; after 10 s, or at once, it is ended", verb_send},
     {"trace-diff", "A B", "where two traces diverge (0: nowhere, 1: it is printed, 2: trouble)", verb_trace_diff},
     {"version", "", "which vmlet this is", verb_version},
     {"help", "[VERB | man | completion]", "this list, what a verb takes, the manual page, completion for bash", verb_help},

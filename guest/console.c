@@ -447,6 +447,13 @@ void console_window_changed(struct console *c)
         virtio_console_set_size(c->config.hvc, columns, rows);
 }
 
+bool console_stop(struct console *c, uint32_t grace_ms)
+{
+    if (c->channel)
+        channel_stop(c->channel, grace_ms);
+    return c->channel;
+}
+
 void console_drain(struct console *c, void (*done)(void *ctx))
 {
     c->drained = done;

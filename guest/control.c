@@ -96,10 +96,13 @@ static const char *do_resume(void *arg, int argc, char **argv, FILE *out)
 
 static const char *do_stop(void *arg, int argc, char **argv, FILE *out)
 {
-    (void)argv, (void)out;
+    (void)out;
+    if (argc > 1 || (argc && strcmp(argv[0], "--now")))
+        return "stop takes --now or nothing";
     if (argc)
-        return no_words;
-    machine_stop(arg, "vmlet stop");
+        machine_stop(arg, "vmlet stop --now");
+    else
+        machine_ask_to_stop(arg);
     return NULL;
 }
 
@@ -151,7 +154,7 @@ static const struct {
     {"balloon",    "[+MIB | -MIB | MIB]: memory from the guest, or back to it",  do_balloon },
     {"pause",      "the CPUs stand still",                                      do_pause  },
     {"resume",     "the CPUs go on",                                            do_resume },
-    {"stop",       "the guest ends",                                            do_stop   },
+    {"stop",       "[--now]: the guest is asked to end, and ended after 10 s; or at once",                                            do_stop   },
   /* clang-format on */
 };
 

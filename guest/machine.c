@@ -54,11 +54,6 @@ const char *machine_command(struct machine *m, char *line, FILE *out)
     return m->control ? control_command(m->control, line, out) : "this guest has no control socket";
 }
 
-void machine_stop(struct machine *m, const char *detail)
-{
-    machine_end(m, END_STOPPED, 0, detail);
-}
-
 /* ---- what a vCPU leaves the kernel for: its own thread */
 
 static void on_pio(void *ctx, struct vcpu *vcpu, uint16_t port, bool write, unsigned size, unsigned count,

@@ -3,18 +3,23 @@
  * counts when several things happen is guest/result.h. */
 #include "guest/machine_priv.h"
 
+#include "guest/control.h"
 #include "guest/network.h"
 #include "guest/verdict.h"
 #include "kvm/host/log.h"
 #include "kvm/host/patient.h"
 #include "kvm/host/term.h"
 #include "kvm/host/unix_listener.h"
+#include "devices/pm.h"
 #include "mem/ram.h"
 
 #include <string.h>
 
 #define PANIC_GRACE (3 * SECOND) /* after the panic line, for the trace and the reset that follow */
-#define HALT_FIRST  SECOND       /* see check_halted() */
+#define STOP_GRACE                                                                                           \
+    (10 * SECOND) /* for a guest that was asked to end; the command in it has less, and is killed then */
+#define KILL_GRACE (7 * SECOND)
+#define HALT_FIRST SECOND /* see check_halted() */
 
 static struct machine *the_machine; /* for hooks without an argument alone: one process, one guest */
 
@@ -153,6 +158,35 @@ static void check_halted(void *arg)
     loop_timer_after(&m->halt_check, m->halt_wait);
 }
 
+void machine_stop(struct machine *m, const char *detail)
+{
+    machine_end(m, END_STOPPED, 0, detail);
+}
+
+static void on_stop_grace(void *arg)
+{
+    machine_stop(arg, "vmlet stop: the guest was asked, and did not end");
+}
+
+/* Init is asked where it speaks, else whoever listens to the power button. */
+static bool asked(struct machine *m)
+{
+    if (m->result.asked || m->hold.by)
+        return false;
+    lock_take(&m->end_lock);
+    result_asked(&m->result);
+    lock_drop(&m->end_lock);
+    return (m->hello && console_stop(m->console, KILL_GRACE / MS)) || pm_power_button(m->pm);
+}
+
+void machine_ask_to_stop(struct machine *m)
+{
+    if (asked(m))
+        loop_timer_after(&m->stop_grace, STOP_GRACE);
+    else
+        machine_stop(m, "vmlet stop");
+}
+
 static void on_signal(void *ctx, int signal)
 {
     struct machine *m = ctx;
@@ -180,6 +214,7 @@ static void on_status(void *ctx, const struct channel_status *st)
 static void on_hello(void *ctx)
 {
     struct machine *m = ctx;
+    m->hello = true;
     m->result.boot_ms = (loop_now(m->loop) - m->began) / MS;
     mark(m, "the guest's init speaks");
 }
@@ -367,5 +402,6 @@ void machine_ends_init(struct machine *m)
     loop_timer_init(m->loop, &m->timeout, on_timeout, m);
     loop_timer_init(m->loop, &m->panic_grace, on_panic_grace, m);
     loop_timer_init(m->loop, &m->halt_check, check_halted, m);
+    loop_timer_init(m->loop, &m->stop_grace, on_stop_grace, m);
     m->halt_wait = HALT_FIRST;
 }

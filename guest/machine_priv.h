@@ -65,9 +65,10 @@ struct machine {
     struct lock end_lock; /* guards result until the loop has stopped */
     struct result result;
     struct loop_task ended;
-    struct loop_timer timeout, panic_grace, halt_check, flush_limit;
+    struct loop_timer timeout, panic_grace, halt_check, stop_grace, flush_limit;
     uint64_t halt_wait;
     int signal;   /* the last that came */
+    bool hello;   /* the guest's init speaks */
     bool heard;   /* of the command's output */
     bool drained; /* the guest's output is out */
 };

@@ -50,6 +50,29 @@ bool result_panic(struct result *r, const char *line)
     return true;
 }
 
+void result_asked(struct result *r)
+{
+    r->asked = true;
+}
+
+/* How a guest ends that does as it was asked. */
+static bool well_done(struct result *r, enum end_reason reason, int status)
+{
+    static const char *const how[END_REASONS] = {
+        [END_EXITED] = "the guest reported",      [END_SIGNALED] = "the command died, which counts as",
+        [END_POWEROFF] = "the guest powered off", [END_REBOOT] = "the guest rebooted",
+        [END_HALTED] = "the guest halted",
+    };
+    if (!r->asked || !how[reason])
+        return false;
+    if (reasons[reason].guest)
+        snprintf(r->detail, sizeof r->detail, "vmlet stop: %s %d", how[reason], status & 0xff);
+    else
+        snprintf(r->detail, sizeof r->detail, "vmlet stop: %s", how[reason]);
+    r->reason = END_STOPPED;
+    return true;
+}
+
 bool result_end(struct result *r, enum end_reason reason, int status, const char *detail)
 {
     if (r->reason != END_NONE)
@@ -61,6 +84,8 @@ bool result_end(struct result *r, enum end_reason reason, int status, const char
         r->reason = END_PANIC;
         return true;
     }
+    if (well_done(r, reason, status))
+        return true;
     r->reason = reason;
     r->status = reason == END_EXITED ? status & 0xff : status;
     if (detail)

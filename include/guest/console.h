@@ -61,6 +61,9 @@ struct console *console_new(const struct console_config *config, char *err, size
 /* The user's terminal has another size: the command is told, and hvc's driver. */
 void console_window_changed(struct console *c);
 
+/* The command is to end: SIGTERM, and SIGKILL after that time; then its status comes. False: there is no command. */
+bool console_stop(struct console *c, uint32_t grace_ms);
+
 /* Calls done(ctx) on the loop once nothing of the guest's output waits any more: not in the ports, not in the channel, not
  * in the streams. For the end of a run, when the vCPUs have stopped; once. */
 void console_drain(struct console *c, void (*done)(void *ctx));

@@ -32,6 +32,9 @@ struct hold *machine_hold(struct machine *m);
 /* Runs one line of the control socket's language. NULL, or a sentence. */
 const char *machine_command(struct machine *m, char *line, FILE *out);
 const char *control_command(struct control *c, char *line, FILE *out);
+/* Ends the run at once; and asks the guest to end, which has ten seconds for it: at once, too, where nobody listens, the guest is
+ * held, or it was asked before. */
 void machine_stop(struct machine *m, const char *detail);
+void machine_ask_to_stop(struct machine *m);
 
 #endif

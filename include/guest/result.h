@@ -5,7 +5,8 @@
  * A run ends once. Several things may happen on the way (a panic, then the reset that the kernel does after
  * it; the guest's status, then its power-off), from several threads; result_end() keeps the first, except
  * that a death known before (result_panic) is not overwritten by what follows from it: reset, power-off, halt, triple
- * fault, a CPU that KVM cannot run any further.
+ * fault, a CPU that KVM cannot run any further. Nor is what a guest does that was asked to end its own answer: that
+ * run was stopped, and the detail has what the guest made of it.
  *
  *   guest reported a status (init's frame, an exit port)     that status, 0-255           source=guest
  *   power-off or reboot, and no command was given            0                            source=vmlet
@@ -56,6 +57,7 @@ struct result {
     int status;          /* what the guest reported, or the signal's number; else unused */
     bool command;        /* set at start: a command was given, so a status is owed */
     bool panicked;       /* result_panic() was called */
+    bool asked;          /* result_asked() was called */
     char gate[384];      /* what the gate caught first (guest/gate.h); empty: nothing */
     uint64_t time_ms;    /* exec to end */
     uint64_t boot_ms;    /* exec to the guest's first sign of userspace, 0 if none */
@@ -73,6 +75,9 @@ const char *end_reason_name(enum end_reason reason);
 /* Notes that the guest's kernel died, with the line that said so; the end itself is still to come. false: it was known, or
  * the run is over. */
 bool result_panic(struct result *r, const char *line);
+
+/* `vmlet stop` asked the guest to end. */
+void result_asked(struct result *r);
 
 /* Ends the run: false when it was over before. detail may be NULL. Not thread-safe: the machine's end lock is
  * held. */

@@ -38,6 +38,26 @@ test_pause_resume_stop() {
     [ ! -e run/vmlet/ctl.sock ]
 }
 
+# Who listens to the power button is asked to end, and says by power-off that it did; a paused one cannot be asked.
+test_stop_asks_first() {
+    guest b "$button" --result result
+    until_true sh -c "'$vmlet' info b regs pm | grep -q 'PM1_EN.*PWRBTN'"
+    refused 'takes --now' "$vmlet" stop b now
+    status 0 "$vmlet" stop b
+    ended 123
+    result source=vmlet reason=stopped status=123 'detail=vmlet stop: the guest powered off'
+    guest b "$button" --result result
+    status 0 "$vmlet" stop b --now
+    ended 123
+    result reason=stopped 'detail=vmlet stop --now'
+    guest b "$button" --result result
+    until_true sh -c "'$vmlet' info b regs pm | grep -q 'PM1_EN.*PWRBTN'"
+    status 0 "$vmlet" pause b
+    status 0 "$vmlet" stop b
+    ended 123
+    result reason=stopped 'detail=vmlet stop'
+}
+
 # What the guest would see with lspci is what the host sees; pciutils reads our bytes and agrees with our words.
 test_info() {
     guest i "$idle" --device edu,addr=3.0

@@ -39,6 +39,29 @@ test_list_mtree_pause_resume_and_stop() { # 180 s
     vmlet list >list
     expect_no_match list 'g1'
 }
+# The command is told by SIGTERM, and may say what it has to; one that will not end is killed.
+test_stop_asks_the_command() { # 120 s
+    XDG_RUNTIME_DIR=$PWD
+    export XDG_RUNTIME_DIR
+    for answer in 'echo bye; exit 0' ''; do
+        vmlet run -k "$CLOUD" -n mode=none --name asked --result result -- sh -c "trap '$answer' TERM; echo up; while :; do sleep 0.1; done" >out 2>err </dev/null &
+        pid=$!
+        wait_for 100 grep -q up out
+        began=$(date +%s)
+        vmlet stop asked
+        status=0
+        wait $pid || status=$?
+        expect_status 123
+        expect_match result '^reason=stopped$'
+        if [ "$answer" ]; then
+            expect_match out '^bye$'
+            expect_match result '^detail=vmlet stop: the guest reported 0$'
+        else
+            expect $(($(date +%s) - began)) -ge 5
+            expect_match result '^detail=vmlet stop: the (command died, which counts as 137|guest was asked, and did not end)$'
+        fi
+    done
+}
 test_socket_of_a_dead_process() { # 180 s
     start
     kill -9 $pid

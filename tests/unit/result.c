@@ -58,6 +58,36 @@ TEST(result_first_end_wins_but_a_panic_is_not_overwritten)
     CHECK_EQ(result_status(&t), 124);
 }
 
+TEST(result_of_a_guest_that_was_asked_to_end)
+{
+    struct result r = {.command = true};
+    result_asked(&r);
+    CHECK(result_end(&r, END_EXITED, 0, "done"));
+    CHECK_EQ(r.reason, END_STOPPED);
+    CHECK_EQ(result_status(&r), 123);
+    CHECK_STR(r.detail, "vmlet stop: the guest reported 0");
+
+    struct result k = {.command = true};
+    result_asked(&k);
+    CHECK(result_end(&k, END_SIGNALED, 128 + 15, NULL));
+    CHECK_STR(k.detail, "vmlet stop: the command died, which counts as 143");
+
+    struct result o = {0};
+    result_asked(&o);
+    CHECK(result_end(&o, END_POWEROFF, 0, NULL));
+    CHECK_EQ(result_status(&o), 123);
+
+    struct result p = {0}; /* not all that happens then was asked for */
+    result_asked(&p);
+    result_panic(&p, "Kernel panic");
+    CHECK(result_end(&p, END_REBOOT, 0, NULL));
+    CHECK_EQ(p.reason, END_PANIC);
+    struct result t = {0};
+    result_asked(&t);
+    CHECK(result_end(&t, END_TIMEOUT, 0, "3 s"));
+    CHECK_EQ(result_status(&t), 124);
+}
+
 TEST(result_file_says_it_without_ambiguity)
 {
     char dir[] = "/tmp/result-XXXXXX", path[64], text[1024] = "";
