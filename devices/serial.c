@@ -22,9 +22,11 @@
 #include "kvm/irq.h"
 #include "mem/device.h"
 #include "mem/ram.h"
+#include "mem/watch.h"
 
 enum {
     FIFO = 16,
+    SERIAL_DROP_TX = 0,   /* in .drops: the guest wrote without looking */
     TX_RING = 8192,       /* bytes; powers of two */
     RX_RING = 2048,       /* characters */
     POLLS_TO_LISTEN = 16, /* reads of LSR in a row that make a polling guest */
@@ -56,7 +58,6 @@ struct serial {
     uint8_t tx_blocked;                          /* the backend took less than it was given */
     uint8_t rx_refused;                          /* serial_rx() took less than it was given */
     uint32_t tx_head, tx_tail, rx_head, rx_tail; /* free running */
-    uint64_t tx_lost;
 
     uint32_t fifo_count;
     uint16_t fifo[FIFO]; /* [0] is next */
@@ -155,7 +156,7 @@ static void thr_write(struct device *dev, unsigned index, uint64_t value)
         if (s->tx_head - s->tx_tail < TX_RING)
             s->tx[s->tx_head++ % TX_RING] = (uint8_t)value;
         else
-            s->tx_lost++; /* THRE was clear */
+            device_drop(dev, SERIAL_DROP_TX);
         uint8_t want = s->tx_head - s->tx_tail >= TX_RING / 2 ? 2 : 1;
         shadow_update(s);
         if (s->tx_armed < want && !s->tx_blocked) {
@@ -640,11 +641,13 @@ static const struct opt serial_options[] = {
     OPT_END};
 
 static const struct state_field serial_state[] = {
-    STATE(struct serial, errors),     STATE(struct serial, thri),    STATE(struct serial, tx_since),
-    STATE(struct serial, listening),  STATE(struct serial, polls),   STATE(struct serial, fifo_count),
-    STATE_ARRAY(struct serial, fifo), STATE(struct serial, rx_head), STATE(struct serial, rx_tail),
-    STATE_ARRAY(struct serial, rx),   STATE(struct serial, tx_head), STATE(struct serial, tx_tail),
-    STATE_ARRAY(struct serial, tx),   STATE(struct serial, tx_lost), {0},
+    STATE(struct serial, errors),     STATE(struct serial, thri),
+    STATE(struct serial, tx_since),   STATE(struct serial, listening),
+    STATE(struct serial, polls),      STATE(struct serial, fifo_count),
+    STATE_ARRAY(struct serial, fifo), STATE(struct serial, rx_head),
+    STATE(struct serial, rx_tail),    STATE_ARRAY(struct serial, rx),
+    STATE(struct serial, tx_head),    STATE(struct serial, tx_tail),
+    STATE_ARRAY(struct serial, tx),   {0},
 };
 
 const struct device_class serial_class = {
@@ -652,7 +655,8 @@ const struct device_class serial_class = {
     .help = "16550A serial port",
     .size = sizeof(struct serial),
     .options = serial_options,
-    .banks = (const struct reg_bank *const[]){&serial_bank, NULL},
+    .banks = (const struct reg_bank *const[]){&serial_bank,                             NULL},
+    .drops = (const char *const[]){[SERIAL_DROP_TX] = "tx drop: LSR.THRE=0", NULL},
     .state = serial_state,
     .internal = true,
     .init = serial_init,

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 /* The end of a tap: it was deleted under us, by name or with the network namespace that it was in. Its descriptor says so to who
- * reads or writes it, and to nobody else. While vhost does that for us nobody hears of it: vhost drops what the guest sends, and says
- * nothing (or reports an error of the ring, which then is none: tap_look() is for who hears that). So for that time rtnetlink tells of the host's links, by a socket that is silent otherwise; what it says of which link does
- * not matter, the descriptor is asked (TUNGETIFF: EBADFD). A namespace that ends says so (RTM_DELNSID) some moments before its links
- * do, and of those nothing any more: hence the second look. A tap that somebody handed in from a namespace of which this one knows
- * nothing ends unheard.
+ * reads or writes it, and to nobody else. While vhost does that for us nobody hears of it: vhost drops what the guest sends,
+ * and says nothing (or reports an error of the ring, which then is none: tap_look() is for who hears that). So for that time
+ * rtnetlink tells of the host's links, by a socket that is silent otherwise; what it says of which link does not matter, the
+ * descriptor is asked (TUNGETIFF: EBADFD). A namespace that ends says so (RTM_DELNSID) some moments before its links do, and of
+ * those nothing any more: hence the second look. A tap that somebody handed in from a namespace of which this one knows nothing
+ * ends unheard.
  *
  * Source: Documentation/networking/tuntap.rst, rtnetlink(7), <linux/rtnetlink.h>. */
 #include "net/tap_priv.h"

@@ -462,6 +462,10 @@ TEST(S3_serial_backend_that_never_takes)
     }
     CHECK(host.writes < 10);
     CHECK_EQ(inb(&fb, LSR) & 0x60, 0);
+    uint64_t lost = com1->drops[0]; /* what a guest writes that does not look is gone, and counted */
+    CHECK(lost >= test_scale(200000) - 8192);
+    outb(&fb, THR, 'x');
+    CHECK_EQ(com1->drops[0], lost + 1);
     board_break(&fb);
 }
 
