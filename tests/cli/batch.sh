@@ -131,7 +131,7 @@ test_batch_ends_its_guests_on_signals() {
     printf 'run -k %s -m 16\nrun -k %s -m 16\n%s\n' "$idle" "$idle" "$pass" >list
     for s in INT TERM HUP; do
         rm -f out
-        env --default-signal=INT "$vmlet" batch list -j 2 >out 2>err </dev/null &
+        env --default-signal "$vmlet" batch list -j 2 >out 2>err </dev/null &
         guest=$!
         until_true "$vmlet" info "batch-$guest-2" mtree
         until_true "$vmlet" info "batch-$guest-1" mtree
@@ -187,7 +187,7 @@ test_batch_with_odd_streams() {
     sleep 30 <pipe &
     reader=$!
     for i in $(seq 120); do echo "run -k /nonexistent/$i-$(head -c 500 /dev/zero | tr '\0' x)"; done >list
-    env --default-signal=INT "$vmlet" batch list -j 8 --junit j >pipe 2>err </dev/null &
+    env --default-signal "$vmlet" batch list -j 8 --junit j >pipe 2>err </dev/null &
     guest=$!
     until_true test -s j
     kill -INT $guest

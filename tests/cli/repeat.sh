@@ -49,7 +49,7 @@ test_until_fail() {
 test_repeat_ends_clean_on_signals() {
     for how in '--repeat 9' --until-fail; do
         rm -f result out
-        env --default-signal=INT "$vmlet" run -k "$idle" -m 16 $how --name it --result result >out 2>err </dev/null &
+        env --default-signal "$vmlet" run -k "$idle" -m 16 $how --name it --result result >out 2>err </dev/null &
         guest=$!
         until_true "$vmlet" info it mtree
         kill -INT $guest
