@@ -120,7 +120,7 @@ test_batch_as_shown() {
 
 # Options, files and verbs that it names are there.
 test_what_the_readme_names() {
-    { "$vmlet" help run; "$vmlet" help batch; echo '--dump --nmi --sysrq --help --nodefaults'; } >options
+    { "$vmlet" help run; "$vmlet" help batch; echo '--dump --nmi --sysrq --now --help --nodefaults'; } >options
     grep -oE -e '(^|[ `(])--[a-z][a-z-]+' "$top/README.md" | tr -d ' `(' | sort -u >named
     while read -r option; do
         grep -qE -e "(^|[ ,])$option( |,|$)" options || { echo "no such option: $option"; bad=1; }
