@@ -56,6 +56,7 @@ test_taps_that_go_down_and_away_under_traffic() { # 240 s
     [ -c /dev/vhost-net ] || skip "no /dev/vhost-net here"
     serve 2000000
     cat >lines <<'EOT'
+echo 1 >/proc/sys/net/ipv4/conf/all/arp_ignore # in the bridge each card hears who-has for the other
 i=0
 for c in eth0 eth1 eth2; do
     ip addr add 10.58.$i.2/24 dev $c
