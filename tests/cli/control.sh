@@ -213,6 +213,8 @@ test_in_the_background_of_a_terminal() {
     command -v bash >bash.path || { echo "no bash"; exit 77; }
     mkfifo keys
     script -qefc 'bash --norc --noprofile -i' seen <keys >script.out &
+    # shellcheck disable=SC2064 # the value of now
+    trap "{ '$vmlet' stop job --now; kill $!; } >left 2>&1 || :" EXIT
     exec 7>keys
     printf '%s run -k %s -m 16 -c 1 --name job &\n' "$vmlet" "$idle" >&7
     until_true "$vmlet" stat job
