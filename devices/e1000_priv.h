@@ -363,8 +363,8 @@ void e1000_tx_delayed(struct device *dev); /* TIDV or TADV is over */
 /* --- e1000_rx.c */
 /* Whether it can receive at all; E1000_DROPS: it can. */
 enum e1000_drop e1000_rx_closed(const struct e1000 *e, bool looped);
-/* What came from the peer, or from the transmitter in a loop. BUSY only for the peer. */
-/* looped: by the transmitter. summed: its TCP or UDP checksum is known to be right (PORT_SUMMED). */
+/* What came from the peer, or (looped) from the transmitter. BUSY only for the peer. summed: its TCP or UDP checksum is known to
+ * be right (PORT_SUMMED). */
 enum port_result e1000_receive(struct e1000 *e, const struct iovec *iov, int n, bool looped, bool summed);
 void e1000_rx_refilled(struct e1000 *e);   /* RDT was written */
 void e1000_rx_waited(struct device *dev);  /* refill_timer */

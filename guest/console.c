@@ -25,7 +25,6 @@
 enum {
     OUTPUT_BYTES = 1 << 16,
     INPUT_BYTES = 4096,
-    FOREGROUND_NS = 500000000,
 };
 
 enum {
@@ -257,7 +256,7 @@ static void listen(void *arg)
 {
     struct console *c = arg;
     if (term_is_anothers(STDIN_FILENO)) {
-        loop_timer_after(&c->foreground, FOREGROUND_NS);
+        loop_timer_after(&c->foreground, SECOND / 2);
         return;
     }
     if (c->config.terminal)

@@ -3,6 +3,7 @@
  * counts when several things happen is guest/result.h. */
 #include "guest/machine_priv.h"
 
+#include "devices/pm.h"
 #include "guest/control.h"
 #include "guest/network.h"
 #include "guest/verdict.h"
@@ -10,16 +11,14 @@
 #include "kvm/host/patient.h"
 #include "kvm/host/term.h"
 #include "kvm/host/unix_listener.h"
-#include "devices/pm.h"
 #include "mem/ram.h"
 
 #include <string.h>
 
-#define PANIC_GRACE (3 * SECOND) /* after the panic line, for the trace and the reset that follow */
-#define STOP_GRACE                                                                                           \
-    (10 * SECOND) /* for a guest that was asked to end; the command in it has less, and is killed then */
-#define KILL_GRACE (7 * SECOND)
-#define HALT_FIRST SECOND /* see check_halted() */
+#define PANIC_GRACE (3 * SECOND)  /* after the panic line, for the trace and the reset that follow */
+#define STOP_GRACE  (10 * SECOND) /* for a guest that was asked to end */
+#define KILL_GRACE  (7 * SECOND)  /* for the command in it; then init kills it, and has the rest to tell so */
+#define HALT_FIRST  SECOND        /* see check_halted() */
 
 static struct machine *the_machine; /* for hooks without an argument alone: one process, one guest */
 
@@ -221,7 +220,7 @@ static void on_hello(void *ctx)
 
 static void on_escape(void *ctx)
 {
-    machine_end(ctx, END_STOPPED, 0, "Ctrl-a x");
+    machine_stop(ctx, "Ctrl-a x");
 }
 
 void machine_on_stopped(void *ctx, struct vcpu *vcpu, const struct vcpu_stop *stop)

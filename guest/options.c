@@ -258,7 +258,8 @@ static bool kernel_places(const char *places[KERNEL_PLACES])
 const char *machine_find_kernel(void)
 {
     const char *places[KERNEL_PLACES];
-    for (size_t i = 0; kernel_places(places) && i < KERNEL_PLACES; i++)
+    bool known = kernel_places(places);
+    for (size_t i = 0; known && i < KERNEL_PLACES; i++)
         if (access(places[i], R_OK) == 0)
             return places[i];
     return NULL;
@@ -267,7 +268,8 @@ const char *machine_find_kernel(void)
 const char *machine_no_kernel(void)
 {
     const char *places[KERNEL_PLACES], *looked = "";
-    for (size_t i = 0; kernel_places(places) && i < KERNEL_PLACES; i++) {
+    bool known = kernel_places(places);
+    for (size_t i = 0; known && i < KERNEL_PLACES; i++) {
         if (access(places[i], F_OK) == 0)
             return opts_say("%s is there, but not ours to read", places[i]);
         looked = opts_say("%s%s%s", looked, *looked ? ", " : "", places[i]);

@@ -88,10 +88,14 @@ static void out_text(struct trace *t, uint64_t time, const char *line, size_t n)
 {
     struct again *a = &t->again;
     size_t head = n < TRACE_TIME ? n : TRACE_TIME;
-    if (t->brief && a->n == n - head && !memcmp(a->line, line + head, a->n)) {
+    if (!t->brief) {
+        out_line(&t->text, line, n, trace_lost_text);
+        return;
+    }
+    if (a->n == n - head && !memcmp(a->line, line + head, a->n)) {
         a->times++;
         a->time = time;
-        if (time - a->told >= UINT64_C(1000000000))
+        if (time - a->told >= SECOND)
             tell_again(t);
         return;
     }
