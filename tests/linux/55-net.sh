@@ -16,20 +16,11 @@ name_root() {
     [ -e /etc/passwd ] || echo 'root:x:0:0:root:/:/bin/sh' >/etc/passwd
     [ -e /etc/group ] || echo 'root:x:0:' >/etc/group
 }
-stop_later() { # PID...
-    later="${later-} $*"
-    # shellcheck disable=SC2064 # the value of now
-    trap "kill $later 2>/dev/null || :" EXIT
-}
 # In the background, reachable as $1.
 guest() { # NAME OPTION...
-    guest_name=$1
+    name=$1
     shift
-    XDG_RUNTIME_DIR=$PWD
-    export XDG_RUNTIME_DIR
-    vmlet run --name "$guest_name" -m 256 -c 1 "$@" >"$guest_name.out" 2>"$guest_name.log" </dev/null &
-    guest_pid=$!
-    stop_later $guest_pid
+    background_guest "$name" -m 256 -c 1 "$@"
 }
 
 # Nothing is said: an address, a route, a name server, a host that can be reached, a file that comes whole.

@@ -9,11 +9,6 @@ beside() { # PID
     awk '/^[0-9a-f]+-[0-9a-f]+ / { next } /^Size:/ { small = $2 < 16384 } /^Private_Dirty:/ && small { n += $2 } END { print n + 0 }' \
         "/proc/$1/smaps"
 }
-stop_later() { # PID...
-    later="${later-} $*"
-    # shellcheck disable=SC2064 # the value of now
-    trap "kill $later 2>/dev/null || :" EXIT
-}
 scale() { echo $(($1 * ${TEST_SCALE:-1})); }
 
 # T2, T4, T5, T6, U10 with the host's side hostile; U3, U4, U7 to U10, T1 to T3, T7 with the guest's: it is online as before, and

@@ -2,20 +2,11 @@
 # What a card is plugged into changes under it: a tap that goes down and up, a bridge around it that comes and goes, a tap that is
 # deleted, by name and with its network namespace. All of it under traffic both ways.
 
-stop_later() { # PID...
-    later="${later-} $*"
-    # shellcheck disable=SC2064 # the value of now
-    trap "kill $later 2>/dev/null || :" EXIT
-}
 # In the background, reachable as $1.
 guest() { # NAME OPTION...
-    guest_name=$1
+    name=$1
     shift
-    XDG_RUNTIME_DIR=$PWD
-    export XDG_RUNTIME_DIR
-    vmlet run --name "$guest_name" --no-dhcp "$@" >"$guest_name.out" 2>"$guest_name.log" </dev/null &
-    guest_pid=$!
-    stop_later $guest_pid
+    background_guest "$name" --no-dhcp "$@"
 }
 # To be fetched at port 8058, and an echo at port 8059, both on all addresses.
 serve() { # BYTES

@@ -4,11 +4,6 @@
 # vhost=1: the host's kernel moves the frames between the guest's rings and a tap. What the guest does to the card while it
 # does so: resets, driver gone and back, bus master off, vectors masked, cable out; and what the user does: pause, trace.
 
-stop_later() { # PID...
-    later="${later-} $*"
-    # shellcheck disable=SC2064 # the value of now
-    trap "kill $later 2>/dev/null || :" EXIT
-}
 serve() { # PORT: the files in www
     mkdir -p www
     head -c 10000000 /dev/urandom >www/file
@@ -17,13 +12,9 @@ serve() { # PORT: the files in www
 }
 # In the background, reachable as $1.
 guest() { # NAME OPTION...
-    guest_name=$1
+    name=$1
     shift
-    XDG_RUNTIME_DIR=$PWD
-    export XDG_RUNTIME_DIR
-    vmlet run --name "$guest_name" -m 256 -c 1 --no-dhcp "$@" >"$guest_name.out" 2>"$guest_name.log" </dev/null &
-    guest_pid=$!
-    stop_later $guest_pid
+    background_guest "$name" -m 256 -c 1 --no-dhcp "$@"
 }
 have_vhost() {
     [ -c /dev/vhost-net ] || skip "no /dev/vhost-net here"

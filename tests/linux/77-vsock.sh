@@ -2,11 +2,6 @@
 # programs: socat
 # virtio-vsock: programs of the guest (AF_VSOCK) and of the host (Unix sockets), with socat at both ends and Debian's drivers.
 
-stop_later() { # PID...
-    later="${later-} $*"
-    # shellcheck disable=SC2064 # the value of now
-    trap "kill $later 2>/dev/null || :" EXIT
-}
 sum() { md5sum <"$1"; }
 
 # 10 MB each way, whole; nobody at the other end; the file gone at the end.

@@ -123,6 +123,24 @@ ext4_here() { # MIB
     trap 'umount big 2>/dev/null; losetup -d $loop' EXIT
 }
 
+# What the test left in the background ends with it.
+stop_later() { # PID...
+    later="${later-} $*"
+    # shellcheck disable=SC2064 # the value of now
+    trap "kill $later 2>/dev/null || :" EXIT
+}
+
+# `vmlet run` in the background, reachable as NAME: its process is $guest_pid, its output NAME.out and NAME.log.
+background_guest() { # NAME OPTION...
+    guest_name=$1
+    shift
+    XDG_RUNTIME_DIR=$PWD
+    export XDG_RUNTIME_DIR
+    vmlet run --name "$guest_name" "$@" >"$guest_name.out" 2>"$guest_name.log" </dev/null &
+    guest_pid=$!
+    stop_later $guest_pid
+}
+
 # Waits until a command succeeds, at most $1 seconds.
 wait_for() { # SECONDS COMMAND...
     wait_end=$(($(now_ms) + $1 * 1000))
