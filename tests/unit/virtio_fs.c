@@ -323,11 +323,16 @@ TEST(fs_alone_and_quick_is_answered_without_the_pool)
 TEST(fs_of_several_none_is_answered_on_the_loop_while_others_wait)
 {
     fs_new("dir=/tmp,tag=x", F_VERSION_1);
+    uint32_t id, len;
     for (unsigned i = 0; i < 20; i++)
-        request(REQUEST, i, OP_QUICK, 30, 40);
+        request(REQUEST, 2 * i, OP_QUICK, 30, 40);
     vq_kick(REQUEST);
     CHECK(wait_used(REQUEST, 20));
     CHECK(atomic_load(&at_once) <= 1); /* the last, if all others were done by then */
+    while (vq_used(REQUEST, &id, &len)) {
+        CHECK_EQ(len, 30);
+        CHECK(id % 2 == 0 && echoed(id, 30));
+    }
     atomic_store(&at_once, 0);
     request(REQUEST, 0, OP_KEEP, 20, 20);
     vq_kick(REQUEST);
