@@ -190,7 +190,8 @@ static int list(struct fuse_call *c, bool plus)
     if (!open)
         return rc;
     fuse_cut(&c->rep, in->size);
-    rc = go_on(c, open, in->offset, plus);
+    /* What of its names may be seen is the node's to say: another's word does not count. */
+    rc = open->node == c->h.nodeid ? go_on(c, open, in->offset, plus) : -EBADF;
     fuse_open_put_alone(c->s, open);
     return rc < 0 ? rc : (int)(in->size - c->rep.left);
 }

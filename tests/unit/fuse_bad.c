@@ -305,6 +305,9 @@ TEST(x3_a_mount_of_the_kernels_own_is_empty)
     struct fuse_read_in in = {.fh = o.fh, .size = 65536};
     int n = board_call(b, FUSE_READDIRPLUS, proc, &in, sizeof in, NULL, 0);
     CHECK(n > 0 && n <= 2 * 160); /* "." and ".." */
+    in.offset = 0;                /* the same folder under another's number */
+    CHECK_EQ(board_call(b, FUSE_READDIRPLUS, 1, &in, sizeof in, NULL, 0), -EBADF);
+    CHECK_EQ(board_call(b, FUSE_READDIR, 1, &in, sizeof in, NULL, 0), -EBADF);
     fuse_free(b->s);
     config.path = "/proc/self"; /* named, so given */
     b->s = fuse_new(&config, err, sizeof err);
