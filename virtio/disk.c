@@ -125,9 +125,14 @@ static int blocking_rw(struct disk *d, struct disk_req *req)
     return 0;
 }
 
-static int sync_data(struct disk *d)
+static int sync_data(struct disk_req *req)
 {
-    return fdatasync(d->fd) < 0 ? -errno : 0;
+    int rc;
+    do
+        rc = fdatasync(req->disk->fd) < 0 ? -errno : 0;
+    while (rc == -EINTR);
+    req->unsynced = rc < 0;
+    return rc;
 }
 
 static void blocking_run(void *arg)
@@ -141,10 +146,10 @@ static void blocking_run(void *arg)
     case DISK_WRITE:
         req->result = blocking_rw(d, req);
         if (!req->result && req->through)
-            req->result = sync_data(d);
+            req->result = sync_data(req);
         break;
     case DISK_FLUSH:
-        req->result = sync_data(d);
+        req->result = sync_data(req);
         break;
     case DISK_DISCARD:
         req->result = allocate(d, FALLOC_FL_PUNCH_HOLE, req->offset, req->len);
@@ -154,7 +159,7 @@ static void blocking_run(void *arg)
     case DISK_ZERO:
         req->result = blocking_zero(d, req);
         if (!req->result && req->through)
-            req->result = sync_data(d);
+            req->result = sync_data(req);
         break;
     }
 }
@@ -163,7 +168,7 @@ static void settle(struct disk_req *req, int result)
 {
     struct disk *d = req->disk;
     if (req->op == DISK_FLUSH || ((req->op == DISK_WRITE || req->op == DISK_ZERO) && req->through)) {
-        if (result < 0 && req->op == DISK_FLUSH)
+        if (result < 0 && req->unsynced)
             d->lost = true;
         else if (d->lost)
             result = -EIO;
@@ -224,6 +229,8 @@ static void uring_done(struct uring_op *op, int result)
         req->buffered = true;
         go_on(d, req);
     } else if (req->op == DISK_FLUSH || result < 0) {
+        req->unsynced =
+            req->op == DISK_FLUSH || !d->config.direct; /* a write through: it may have been its sync */
         settle(req, result < 0 ? result : 0);
     } else if (!result && req->len) {
         settle(req, req->op == DISK_READ ? -EIO : -ENOSPC); /* the file has become shorter; no room */
@@ -246,6 +253,7 @@ static void on_ready(void *arg, uint32_t events)
 void disk_start(struct disk *d, struct disk_req *req)
 {
     req->disk = d;
+    req->unsynced = false;
     req->uring.done = uring_done;
     req->buffered = d->config.direct && (req->op == DISK_READ || req->op == DISK_WRITE) && !aligned(d, req);
     bool quick = d->config.direct || req->len <= INLINE_MOST;

@@ -7,9 +7,9 @@
  * A request is embedded in its owner; its pieces are guest memory. It completes on the loop, or within disk_submit(), with
  * done(req, 0 or -errno), between the guard's enter and leave. All functions are called with the owner's lock held.
  *
- * Truth about writes: a flush succeeds only when fdatasync() did. Once one has failed the host may have dropped
- * what it covered, and a later one that succeeds would say nothing about that: so all further flushes fail as well,
- * until the disk is opened anew.
+ * Truth about writes: a flush, or a write through, succeeds only when fdatasync() did. Once one has failed the host may
+ * have dropped what it covered, and a later one that succeeds would say nothing about that: so all further ones fail as
+ * well, until the disk is opened anew.
  *
  * direct: O_DIRECT. Requests that are not aligned as the file wants it go through the page cache, one by one; Linux keeps
  * the two coherent.
@@ -48,6 +48,7 @@ struct disk_req {
     struct uring_op uring; /* disk.c's */
     struct work_job job;
     bool buffered;
+    bool unsynced; /* what failed was, or may have been, the writing of what is cached */
     int result;
 };
 

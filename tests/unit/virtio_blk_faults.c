@@ -243,9 +243,9 @@ TEST(blk_writes_are_through_where_the_driver_does_not_flush)
     fails = 1;
     fail_sync = -EIO;
     CHECK_EQ(request(T_OUT, 0, 512, NULL), 1);
-    g_write(DATA, 8, 8), g_write(DATA + 8, 8, 4), g_write(DATA + 12, 0, 4);
     fail_sync = 0;
-    syncs = 0;
+    CHECK_EQ(request(T_OUT, 8, 512, NULL), 1); /* the host may have dropped this one with the first */
+    CHECK_EQ(request(T_IN, 0, 512, NULL), 0);
     blk_new("", F_VERSION_1);
     CHECK_EQ(request(T_OUT, 0, 512, NULL), 0); /* RWF_DSYNC: the kernel's own way */
 }
