@@ -63,11 +63,10 @@ static char *read_file(const char *path, size_t *size)
     int fd = strcmp(path, "-") ? open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY) : STDIN_FILENO;
     char *text = fd < 0 ? NULL : malloc(FILE_MAX + 1);
     ssize_t got = fd < 0 || !text ? -1 : 1;
-    for (*size = 0; got > 0 && *size <= FILE_MAX; *size += (size_t)got) {
-        got = read(fd, text + *size, FILE_MAX + 1 - *size);
-        if (got < 0 && errno == EINTR)
-            got = 0;
-    }
+    for (*size = 0; got > 0 && *size <= FILE_MAX; *size += (size_t)(got > 0 ? got : 0))
+        do
+            got = read(fd, text + *size, FILE_MAX + 1 - *size);
+        while (got < 0 && errno == EINTR);
     if (got < 0)
         die("batch: %s: %s", strcmp(path, "-") ? path : "standard input", strerror(errno));
     if (*size > FILE_MAX)
@@ -111,7 +110,7 @@ static char *const *added(const struct batch *b, const struct machine_options *o
         die("batch: out of memory");
     if (b->options.timeout && !o->timeout) {
         v[n++] = "--timeout";
-        v[n++] = opts_say("%gs", (double)b->options.timeout / (double)SECOND);
+        v[n++] = opts_time_text(b->options.timeout);
     }
     return (char *const *)v;
 }

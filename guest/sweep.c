@@ -61,7 +61,7 @@ uint64_t sweep_pick(uint64_t count, uint32_t max, uint64_t i, uint64_t *n)
 
 static const char *in_seconds(uint64_t ns)
 {
-    return opts_say("%gs", (double)((ns + SECOND - 1) / SECOND));
+    return opts_time_text((ns + SECOND - 1) / SECOND * SECOND);
 }
 
 /* A boot with what the options leave open. */

@@ -87,15 +87,18 @@ static const char *size_text(uint64_t n)
     return opts_say("%llu%c", (unsigned long long)n, suffixes[i]);
 }
 
+const char *opts_time_text(uint64_t ns)
+{
+    return ns % 1000000u      ? opts_say("%lluns", (unsigned long long)ns)
+           : ns % 1000000000u ? opts_say("%llums", (unsigned long long)ns / 1000000u)
+                              : opts_say("%llus", (unsigned long long)ns / 1000000000u);
+}
+
 static const char *range_text(const struct opt *o, uint64_t n)
 {
-    if (o->type == OPT_TYPE_SIZE)
-        return size_text(n);
-    if (o->type == OPT_TYPE_TIME)
-        return n % 1000000u      ? opts_say("%lluns", (unsigned long long)n)
-               : n % 1000000000u ? opts_say("%llums", (unsigned long long)n / 1000000u)
-                                 : opts_say("%llus", (unsigned long long)n / 1000000000u);
-    return opts_say("%llu", (unsigned long long)n);
+    return o->type == OPT_TYPE_SIZE   ? size_text(n)
+           : o->type == OPT_TYPE_TIME ? opts_time_text(n)
+                                      : opts_say("%llu", (unsigned long long)n);
 }
 
 static const char *set_number(const struct opt *o, void *field, const char *value)

@@ -34,6 +34,9 @@ END
     grep -q 'name="list:4" time="[0-9.]*"/>' junit.xml
     [ "$(ls logs | tr '\n' ' ')" = 'list-3.log list-4.log list-5.log list-6.log list-7.log ' ]
     grep -q 'triple fault at RIP' logs/list-6.log
+    echo "run -k '/no such kernel' -m 16" >list
+    status 1 "$vmlet" batch list --timeout 1000001 # as a number with an exponent it would be no time
+    grep -q '^    vmlet run --timeout 1000001s ' out && grep -q 'setup: kernel /no such kernel' out
 }
 
 test_batch_that_passes() {

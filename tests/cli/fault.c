@@ -62,6 +62,7 @@ FRONT(int, listen, (int fd, int n), (fd, n), -1)
 FRONT(void *, mmap, (void *at, size_t n, int prot, int flags, int fd, off_t off),
       (at, n, prot, flags, fd, off), MAP_FAILED)
 FRONT(int, madvise, (void *at, size_t n, int advice), (at, n, advice), -1)
+FRONT(ssize_t, read, (int fd, void *to, size_t n), (fd, to, n), -1)
 FRONT(ssize_t, pread, (int fd, void *to, size_t n, off_t at), (fd, to, n, at), -1)
 FRONT(int, pthread_create, (pthread_t * t, const pthread_attr_t *a, void *(*fn)(void *), void *arg),
       (t, a, fn, arg), error)

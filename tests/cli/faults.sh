@@ -2,12 +2,26 @@
 # shellcheck shell=sh disable=SC2154,SC2034
 # X7: each call to the host fails once, in the whole program.
 
-test_X7_each_call_fails_once() {
+# The front, or a reason why there is none.
+front() {
     $cc -O1 -shared -fPIC -o fault.so "$top/tests/cli/fault.c" -ldl 2>cc.log || { echo "$cc makes no shared objects"; return 77; }
     case $(nm "$vmlet" 2>/dev/null) in
     *__asan* | *__tsan*) echo "sanitizers have fronts of their own"; return 77 ;;
     esac
     LD_PRELOAD=$WORK/fault.so "$vmlet" version >/dev/null 2>&1 || { echo "nothing can be preloaded"; return 77; }
+}
+
+# What was read so far is not all of a batch.
+test_X7_an_interrupted_read_of_a_batch() {
+    front || return $?
+    echo nonsense >list
+    status 125 env LD_PRELOAD="$WORK/fault.so" FAULT='read 1 4' FAULT_FIRED=fired "$vmlet" batch list
+    [ -e fired ]
+    grep -q '^vmlet: list:1: nonsense: a line is a run command' err
+}
+
+test_X7_each_call_fails_once() {
+    front || return $?
     bad=0
     # call, errno, how many of them are tried. After its set-up the guest runs: what fails then ends it by kvm-error.
     while read -r call error most; do

@@ -392,3 +392,17 @@ TEST(opts_inner_words)
         CHECK_STR(inner(cases[i].all), cases[i].left);
     opts_release();
 }
+
+TEST(opts_time_and_back)
+{
+    static const uint64_t times[] = {0,          1,           999999,         1500000000,       90000000000,
+                                     1234567890, 43200000000, 86400000000000, 1000001000000000, UINT64_MAX};
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+        uint64_t back = 0;
+        CHECK(!opts_time(opts_time_text(times[i]), &back));
+        CHECK_EQ(back, times[i]);
+    }
+    CHECK_STR(opts_time_text(90000000000), "90s");
+    CHECK_STR(opts_time_text(1500000000), "1500ms");
+    opts_release();
+}

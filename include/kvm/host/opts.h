@@ -192,6 +192,8 @@ bool opts_slip(const char *typed, const char *known);
 const char *opts_size(const char *text, uint64_t bare, uint64_t *bytes) __attribute__((warn_unused_result));
 const char *opts_time(const char *text, uint64_t *ns) __attribute__((warn_unused_result));
 const char *opts_u64(const char *text, uint64_t *value) __attribute__((warn_unused_result));
+/* The way back of opts_time(), to the nanosecond: "90s", "1500ms". */
+const char *opts_time_text(uint64_t ns);
 
 /* Help of a command line's options, `  -m, --mem SIZE   RAM…`, and of sub-options, `  dma_mask=N   …`. */
 void opts_help(FILE *out, const struct opt *table);
