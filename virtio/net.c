@@ -239,7 +239,7 @@ static enum port_result net_receive(struct port *port, const struct iovec *iov, 
                            .csum_start = meta->csum_start,
                            .csum_offset = meta->csum_offset,
                            .num_buffers = (uint16_t)count};
-    struct iovec whole[PORT_IOV_MAX + 1];
+    struct iovec whole[PORT_IOV_MAX + 2]; /* port.h: one more than a frame was sent in */
     whole[0] = (struct iovec){&h, net_header_size(n)};
     memcpy(whole + 1, iov, (size_t)n_iov * sizeof *iov);
     size_t at = 0;

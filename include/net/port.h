@@ -100,6 +100,7 @@ const char *port_drop_name(enum port_drop why);
 
 struct port;
 struct port_ops {
+    /* n: at most PORT_IOV_MAX + 1, for a header that was made anew stands in front of what it came in. */
     enum port_result (*receive)(struct port *port, const struct iovec *iov, int n,
                                 const struct port_meta *meta);
     void (*ready)(struct port *port); /* NULL: it never keeps a frame (drops are its own to count) */
