@@ -208,22 +208,28 @@ test_verbs_that_wait_can_be_ended() {
 }
 
 # A job in the background of a terminal: it runs on while its user types at the shell, and takes the keys once it is brought forward.
+# Keys are typed when the shell asks for them: what comes earlier is echoed by the terminal, too, and would be taken for its words.
 test_in_the_background_of_a_terminal() {
     command -v script >script.path || { echo "no script"; exit 77; }
     command -v bash >bash.path || { echo "no bash"; exit 77; }
     mkfifo keys
-    script -qefc 'bash --norc --noprofile -i' seen <keys >script.out &
+    script -qefc "TERM=dumb PS1='ready: ' bash --norc --noprofile -i" seen <keys >script.out &
     # shellcheck disable=SC2064 # the value of now
-    trap "{ '$vmlet' stop job --now; kill $!; } >left 2>&1 || :" EXIT
+    trap "{ timeout 60 '$vmlet' stop job --now; kill $!; } >left 2>&1 || :" EXIT
     exec 7>keys
+    asked() { [ "$(grep -c 'ready: ' seen)" -ge "$1" ]; } # so often
+    until_true asked 1
     printf '%s run -k %s -m 16 -c 1 --name job &\n' "$vmlet" "$idle" >&7
-    until_true "$vmlet" stat job
+    until_true timeout 60 "$vmlet" stat job
+    until_true asked 2
     printf 'echo one; jobs\n' >&7
     until_true grep -q '^\[1\].*Running' seen
-    "$vmlet" stat job >stat
+    timeout 60 "$vmlet" stat job >stat
     grep -q '^state *runs' stat
+    until_true asked 3
     printf 'fg\n' >&7
-    until_true grep -q "^$vmlet run" seen # as the shell says
-    until_true sh -c "printf '\\001x' >&7; sleep 0.5; ! '$vmlet' stat job" # it looks twice a second
+    until_true grep -q "^$vmlet run.* --name job.\$" seen # as the shell says, without the &
+    until_true sh -c "printf '\\001x' >&7; sleep 0.5; ! timeout 60 '$vmlet' stat job" # it looks twice a second
+    until_true asked 4 # the shell has its terminal back
     exec 7>&-
 }
