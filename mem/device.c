@@ -108,21 +108,35 @@ static void device_free(struct device *dev)
     free(dev);
 }
 
+static unsigned class_banks(const struct device_class *class)
+{
+    unsigned n = 0;
+    while (class->banks && class->banks[n])
+        n++;
+    return n;
+}
+
+struct reg_map *device_add_bank(struct device *dev, const struct reg_bank *bank)
+{
+    struct reg_map *map = &dev->maps[dev->n_maps];
+    assert(dev->n_maps <= class_banks(dev->class));
+    if (!reg_map_init(map, dev, bank, dev->class->size))
+        return NULL;
+    regs_reset(map, true);
+    dev->n_maps++;
+    return map;
+}
+
 static bool device_make_maps(struct device *dev)
 {
-    const struct reg_bank *const *banks = dev->class->banks;
-    unsigned n = 0;
+    unsigned n = class_banks(dev->class);
 
-    while (banks && banks[n])
-        n++;
-    dev->maps = calloc(n ? n : 1, sizeof(*dev->maps));
+    dev->maps = calloc(n + 1, sizeof(*dev->maps)); /* one for device_add_bank() */
     if (!dev->maps)
         return false;
-    for (; dev->n_maps < n; dev->n_maps++) {
-        if (!reg_map_init(&dev->maps[dev->n_maps], dev, banks[dev->n_maps], dev->class->size))
+    for (unsigned i = 0; i < n; i++)
+        if (!device_add_bank(dev, dev->class->banks[i]))
             return false;
-        regs_reset(&dev->maps[dev->n_maps], true);
-    }
     return true;
 }
 

@@ -182,7 +182,7 @@ static void config_vector_write(struct device *dev, unsigned index, uint64_t val
     v->config_vector = virtio_vector(v, value);
 }
 
-static const struct reg_bits status_bits[] = {
+const struct reg_bits virtio_status_bits[] = {
     {"ACKNOWLEDGE", 0, 1},
     {"DRIVER",            1, 1},
     {"DRIVER_OK",      2, 1},
@@ -204,7 +204,7 @@ static const struct reg common_regs[] = {
      .write = driver_feature_write},
     {"config_msix_vector",  0x10, 2, V(config_vector), .write = config_vector_write},
     {"num_queues",                            0x12, 2, .flags = REG_RO, V(num_queues)},
-    {"device_status",0x14, 1, V(status), .write = status_write, .bits = status_bits},
+    {"device_status",0x14, 1, V(status), .write = status_write, .bits = virtio_status_bits},
     {"config_generation",  0x15, 1, .flags = REG_RO, V(generation)},
     {"queue_select",             0x16, 2, ANY(queue_select), .write = queue_select_write},
     {"queue_size",                           0x18, 2, ANY(sel.size), .write = queue_written},
@@ -226,13 +226,13 @@ static uint64_t isr_read(struct device *dev, unsigned index)
     return virtio_take_isr(virtio_of(dev));
 }
 
-static const struct reg_bits isr_bits[] = {
+const struct reg_bits virtio_isr_bits[] = {
     {"QUEUE",  0, 1},
     {"CONFIG",       1, 1},
     {0},
 };
 static const struct reg isr_regs[] = {
-    {"isr_status", 0, 1, .flags = REG_RO, V(isr), .read = isr_read, .bits = isr_bits},
+    {"isr_status", 0, 1, .flags = REG_RO, V(isr), .read = isr_read, .bits = virtio_isr_bits},
     {0          },
 };
 const struct reg_bank virtio_isr_bank = {.name = "isr", .size = 4, .regs = isr_regs};

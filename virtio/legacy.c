@@ -10,22 +10,17 @@
 #include "virtio/pci.h"
 
 enum {
-    DEVICE_FEATURES = 0,
-    DRIVER_FEATURES = 4,
-    QUEUE_ADDRESS = 8, /* page number */
-    QUEUE_SIZE = 12,
-    QUEUE_SELECT = 14,
-    QUEUE_NOTIFY = VIRTIO_LEGACY_NOTIFY,
-    DEVICE_STATUS = 18,
-    ISR_STATUS = 19,
-    CONFIG_VECTOR = 20, /* these two with MSI-X on only */
-    QUEUE_VECTOR = 22,
-    HEADER = 20,
+    HEADER = 20, /* without the vectors, which are there with MSI-X on only */
     HEADER_MSIX = 24,
 
     PAGE = 4096, /* alignment of the used ring, and unit of the address */
     BAR_SIZE = 128,
 };
+
+static struct virtio_device *virtio_of(struct device *dev)
+{
+    return (struct virtio_device *)dev;
+}
 
 static unsigned header_size(const struct virtio_device *v)
 {
@@ -37,20 +32,18 @@ static struct virtq *selected(struct virtio_device *v)
     return v->queue_select < v->n_queues ? virtio_queue(v, v->queue_select) : NULL;
 }
 
-static unsigned width_of(uint64_t offset)
+static uint64_t queue_pfn_read(struct device *dev, unsigned index)
 {
-    return offset < QUEUE_SIZE ? 4 : offset == DEVICE_STATUS || offset == ISR_STATUS ? 1 : 2;
+    const struct virtq *q = selected(virtio_of(dev));
+    (void)index;
+    return q && q->enabled ? q->desc / PAGE : 0;
 }
 
-static bool is_register(uint64_t offset, unsigned size)
+static void queue_pfn_write(struct device *dev, unsigned index, uint64_t page)
 {
-    unsigned width = width_of(offset);
-    return size == width && offset % width == 0;
-}
-
-static void set_address(struct virtio_device *v, uint32_t page)
-{
+    struct virtio_device *v = virtio_of(dev);
     struct virtq *q = selected(v);
+    (void)index;
     if (!q || v->resetting)
         return;
     if (!page) {
@@ -63,7 +56,7 @@ static void set_address(struct virtio_device *v, uint32_t page)
     if (q->enabled)
         return;
     q->size = q->max;
-    q->desc = (uint64_t)page * PAGE;
+    q->desc = page * PAGE;
     q->avail = q->desc + sizeof(struct virtq_desc) * q->size;
     q->used = (q->avail + 2 * (3u + q->size) + PAGE - 1) & ~(uint64_t)(PAGE - 1);
     q->event_idx = v->accepted >> VIRTIO_F_EVENT_IDX & 1;
@@ -75,8 +68,10 @@ static void set_address(struct virtio_device *v, uint32_t page)
         virtio_turn(v, q);
 }
 
-static void set_status(struct virtio_device *v, uint8_t value)
+static void status_write(struct device *dev, unsigned index, uint64_t value)
 {
+    struct virtio_device *v = virtio_of(dev);
+    (void)index;
     if (v->resetting)
         return;
     if (!value) {
@@ -97,99 +92,120 @@ static void set_status(struct virtio_device *v, uint8_t value)
         virtio_started(v);
 }
 
-static uint64_t header_read(struct virtio_device *v, uint64_t offset)
+static uint64_t host_features_read(struct device *dev, unsigned index)
 {
-    const struct virtq *q = selected(v);
-    switch (offset) {
-    case DEVICE_FEATURES:
-        return (uint32_t)v->offered;
-    case DRIVER_FEATURES:
-        return (uint32_t)v->accepted;
-    case QUEUE_ADDRESS:
-        return q && q->enabled ? q->desc / PAGE : 0;
-    case QUEUE_SIZE:
-        return q ? q->max : 0;
-    case QUEUE_SELECT:
-        return v->queue_select;
-    case DEVICE_STATUS:
-        return v->status;
-    case ISR_STATUS:
-        return virtio_take_isr(v);
-    case CONFIG_VECTOR:
-        return v->config_vector;
-    case QUEUE_VECTOR:
-        return q ? q->vector : VIRTIO_NO_VECTOR;
-    default:
-        return 0;
-    }
+    (void)index;
+    return (uint32_t)virtio_of(dev)->offered;
 }
 
-static void header_write(struct virtio_device *v, uint64_t offset, uint64_t value)
+static uint64_t guest_features_read(struct device *dev, unsigned index)
 {
+    (void)index;
+    return (uint32_t)virtio_of(dev)->accepted;
+}
+
+static void guest_features_write(struct device *dev, unsigned index, uint64_t value)
+{
+    struct virtio_device *v = virtio_of(dev);
+    (void)index;
+    if (!(v->status & VIRTIO_STATUS_DRIVER_OK) && !v->resetting)
+        v->accepted = value & v->offered; /* nobody is there to hear that he took too many */
+}
+
+static uint64_t queue_num_read(struct device *dev, unsigned index)
+{
+    const struct virtq *q = selected(virtio_of(dev));
+    (void)index;
+    return q ? q->max : 0;
+}
+
+static void queue_notify_write(struct device *dev, unsigned index, uint64_t value)
+{
+    (void)index;
+    virtio_kick(virtio_of(dev), value);
+}
+
+static uint64_t isr_read(struct device *dev, unsigned index)
+{
+    (void)index;
+    return virtio_take_isr(virtio_of(dev));
+}
+
+static void config_vector_write(struct device *dev, unsigned index, uint64_t value)
+{
+    struct virtio_device *v = virtio_of(dev);
+    (void)index;
+    v->config_vector = virtio_vector(v, value);
+}
+
+static uint64_t queue_vector_read(struct device *dev, unsigned index)
+{
+    const struct virtq *q = selected(virtio_of(dev));
+    (void)index;
+    return q ? q->vector : VIRTIO_NO_VECTOR;
+}
+
+static void queue_vector_write(struct device *dev, unsigned index, uint64_t value)
+{
+    struct virtio_device *v = virtio_of(dev);
     struct virtq *q = selected(v);
-    switch (offset) {
-    case DRIVER_FEATURES: /* nobody is there to hear that he took too many */
-        if (!(v->status & VIRTIO_STATUS_DRIVER_OK) && !v->resetting)
-            v->accepted = value & v->offered;
-        break;
-    case QUEUE_ADDRESS:
-        set_address(v, (uint32_t)value);
-        break;
-    case QUEUE_SELECT:
-        v->queue_select = (uint16_t)value;
-        break;
-    case QUEUE_NOTIFY:
-        virtio_kick(v, value);
-        break;
-    case DEVICE_STATUS:
-        set_status(v, (uint8_t)value);
-        break;
-    case CONFIG_VECTOR:
-        v->config_vector = virtio_vector(v, value);
-        break;
-    case QUEUE_VECTOR:
-        if (q)
-            q->vector = virtio_vector(v, value);
-        break;
-    default:
-        break;
-    }
+    (void)index;
+    if (q)
+        q->vector = virtio_vector(v, value);
 }
 
-static struct reg_map *config_of(struct virtio_device *v)
+/* Named as in Linux' virtio_pci.h, apart from the other interface's: a fault script says which it means. */
+#define V(member_) REG_FIELD(struct virtio_device, member_)
+static const struct reg legacy_regs[] = {
+    {"host_features",              0, 4, .flags = REG_RO | REG_PURE, .read = host_features_read},
+    {"guest_features",                           4, 4, .flags = REG_PURE, .read = guest_features_read, .write = guest_features_write},
+    {"queue_pfn",  8, 4, .flags = REG_PURE, .read = queue_pfn_read, .write = queue_pfn_write},
+    {"queue_num",             12, 2, .flags = REG_RO | REG_PURE, .read = queue_num_read},
+    {"queue_sel",                           14, 2, .writable = 0xffff, V(queue_select)},
+    {"notify", VIRTIO_LEGACY_NOTIFY, 2, .write = queue_notify_write},
+    {"status",                            18, 1, V(status), .write = status_write, .bits = virtio_status_bits},
+    {"isr",                          19, 1, .flags = REG_RO, V(isr), .read = isr_read, .bits = virtio_isr_bits},
+    {"msi_config_vector",           HEADER, 2, V(config_vector), .write = config_vector_write},
+    {"msi_queue_vector",    HEADER + 2, 2, .flags = REG_PURE, .read = queue_vector_read,
+     .write = queue_vector_write},
+    {0                 },
+};
+static const struct reg_bank legacy_bank = {.name = "legacy", .size = HEADER_MSIX, .regs = legacy_regs};
+
+/* The bank that an access goes to, and the offset in it. */
+static struct reg_map *bank_of(struct virtio_device *v, uint64_t *offset)
 {
-    return v->pci.dev.n_maps > VIRTIO_BANK_CONFIG ? device_map(&v->pci.dev, VIRTIO_BANK_CONFIG) : NULL;
+    unsigned header = header_size(v);
+    if (*offset < header)
+        return v->legacy_regs;
+    *offset -= header;
+    return virtio_bank(v, VIRTIO_BANK_CONFIG);
 }
 
 static uint64_t legacy_read(void *opaque, uint64_t offset, unsigned size)
 {
-    struct virtio_device *v = opaque;
-    unsigned header = header_size(v);
-    struct reg_map *config = config_of(v);
-    if (offset < header)
-        return is_register(offset, size) ? header_read(v, offset) : UINT64_MAX;
-    return config ? regs_read(config, offset - header, size) : UINT64_MAX;
+    struct reg_map *map = bank_of(opaque, &offset);
+    return map ? regs_read(map, offset, size) : UINT64_MAX;
 }
 
 static void legacy_write(void *opaque, uint64_t offset, uint64_t value, unsigned size)
 {
-    struct virtio_device *v = opaque;
-    unsigned header = header_size(v);
-    struct reg_map *config = config_of(v);
-    if (offset >= header && config)
-        regs_write(config, offset - header, value, size);
-    else if (offset < header && is_register(offset, size))
-        header_write(v, offset, value);
+    struct reg_map *map = bank_of(opaque, &offset);
+    if (map)
+        regs_write(map, offset, value, size);
+    virtio_load_selected(opaque); /* the other interface shows it, too */
 }
 
 static const struct region_ops legacy_ops = {legacy_read, legacy_write, 1 | 2 | 4, 0};
 
 const char *virtio_legacy_init(struct virtio_device *v)
 {
+    if (!(v->legacy_regs = device_add_bank(&v->pci.dev, &legacy_bank)))
+        return "no memory for its registers";
     region_init_io(&v->legacy_bar, "virtio-legacy", BAR_SIZE, &legacy_ops, v, &v->pci.dev.lock, &v->pci.dev);
     pci_bar(&v->pci, VIRTIO_BAR_LEGACY, PCI_BAR_IO, &v->legacy_bar);
     for (unsigned i = 0; i < v->n_queues; i++)
-        if (!region_ioeventfd_add(&v->legacy_bar, QUEUE_NOTIFY, 2, true, i, v->queues[i].kick_fd))
+        if (!region_ioeventfd_add(&v->legacy_bar, VIRTIO_LEGACY_NOTIFY, 2, true, i, v->queues[i].kick_fd))
             return "its doorbells have a place already";
     return NULL;
 }

@@ -45,6 +45,12 @@ static const struct opt bus_options[] = {
 const struct device_bus virtio_bus = {
     bus_options, NULL}; /* virtio_init() does it, which knows what sort of device it is */
 
+/* Of the class's: the header of old, which is no part of the BAR, comes after them. */
+struct reg_map *virtio_bank(struct virtio_device *v, unsigned bank)
+{
+    return bank <= VIRTIO_BANK_CONFIG && v->pci.dev.class->banks[bank] ? device_map(&v->pci.dev, bank) : NULL;
+}
+
 /* --- interrupts */
 
 uint16_t virtio_vector(const struct virtio_device *v, uint64_t vector)
@@ -211,13 +217,12 @@ static struct reg_map *access_target(struct virtio_device *v, uint64_t *offset, 
 {
     const uint8_t *cap = v->pci.config + v->access;
     uint32_t at = pci_get32(cap + CAP_OFFSET), length = pci_get32(cap + CAP_LENGTH);
-    if (cap[CAP_BAR] != VIRTIO_BAR || (length != 1 && length != 2 && length != 4) || at % length ||
-        at / PAGE >= v->pci.dev.n_maps)
+    if (cap[CAP_BAR] != VIRTIO_BAR || (length != 1 && length != 2 && length != 4) || at % length)
         return NULL;
-    struct reg_map *map = device_map(&v->pci.dev, at / PAGE);
+    struct reg_map *map = virtio_bank(v, at / PAGE);
     *offset = at % PAGE;
     *size = length;
-    return *offset < map->bank->size ? map : NULL;
+    return map && *offset < map->bank->size ? map : NULL;
 }
 
 static bool is_access_data(const struct virtio_device *v, unsigned reg)
@@ -275,7 +280,7 @@ static void add_capabilities(struct virtio_device *v)
     v->pci.read_hook = access_read;
     v->pci.written_hook = access_written;
 
-    if (v->pci.dev.n_maps > VIRTIO_BANK_CONFIG)
+    if (virtio_bank(v, VIRTIO_BANK_CONFIG))
         add_capability(v, CAP_DEVICE_CFG, VIRTIO_BANK_CONFIG, CAP_SIZE);
     cap = add_capability(v, CAP_NOTIFY_CFG, VIRTIO_BANK_NOTIFY, CAP_SIZE + 4);
     pci_set32(cap + CAP_NOTIFY_MULTIPLIER, 4);

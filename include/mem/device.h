@@ -171,6 +171,8 @@ static inline struct reg_map *device_map(struct device *dev, unsigned bank)
 {
     return &dev->maps[bank];
 }
+/* A bank that this device has and not every one of its class: at most one, by init. NULL: no memory. */
+struct reg_map *device_add_bank(struct device *dev, const struct reg_bank *bank);
 /* Puts a bank's region into the board's I/O space. Set-up. */
 void device_map_ports(struct device *dev, unsigned bank, uint16_t port);
 

@@ -124,9 +124,10 @@ struct virtio_device {
     struct virtio_queue queues[VIRTIO_QUEUES_MAX];
     unsigned n_queues;
     struct region bar, legacy_bar;
-    bool transitional; /* option legacy: the interface of old is there, too */
-    bool legacy;       /* the driver uses it: no FEATURES_OK, no VERSION_1 */
-    uint8_t access;    /* capability of access through configuration space */
+    struct reg_map *legacy_regs; /* NULL: not transitional */
+    bool transitional;           /* option legacy: the interface of old is there, too */
+    bool legacy;                 /* the driver uses it: no FEATURES_OK, no VERSION_1 */
+    uint8_t access;              /* capability of access through configuration space */
 };
 
 /* --- set-up, in init: queues in order of their numbers, at least one; then virtio_init(). max: a power of two. */
@@ -197,6 +198,9 @@ enum {
 void virtio_begin_reset(struct virtio_device *v);
 void virtio_load_selected(struct virtio_device *v);
 void virtio_started(struct virtio_device *v); /* DRIVER_OK was set */
+/* One of the BAR's; NULL: there is none. */
+struct reg_map *virtio_bank(struct virtio_device *v, unsigned bank);
+extern const struct reg_bits virtio_status_bits[], virtio_isr_bits[];
 uint16_t virtio_vector(const struct virtio_device *v, uint64_t vector);
 void virtio_kick(struct virtio_device *v, uint64_t queue); /* the slow way */
 uint8_t virtio_take_isr(struct virtio_device *v);

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: MIT
 /* The transitional device under a driver of virtio 0.9.5: written from the Legacy Interface sections of virtio 1.2 (4.1.4.10, 2.7.2:
  * rings in one piece, the used ring on a page of its own). */
+#include <sys/mman.h>
+#include "guest/fault.h"
+#include "guest/gate.h"
+#include "guest/lint.h"
+#include "guest/trace.h"
 #include "virtio/net.h"
 #include "virtio/pci.h"
 #include "virtio/rng.h"
@@ -351,4 +356,118 @@ TEST(V16_legacy_features_by_the_other_interface)
     CHECK_EQ(vd_status(), 0);
     legacy_start(0);
     ask(0);
+}
+
+/* --- the header in a table: traces, lint, faults and `info regs` see its registers as they see any other's */
+
+static char linted[1024];
+static void on_lint(void *ctx, const char *sentence)
+{
+    (void)ctx;
+    snprintf(linted + strlen(linted), sizeof linted - strlen(linted), "%s\n", sentence);
+}
+
+TEST(legacy_registers_are_traced_and_linted)
+{
+    static const struct gate gate = {1u << GATE_LINT, on_lint, NULL};
+    static const char *words[] = {"virtio-rng"};
+    struct opt_list list = {words, 1};
+    char err[160], *said = NULL;
+    size_t size;
+    int fd = memfd_create("text", 0);
+    legacy_new();
+    struct lint *lint = lint_new(&(struct lint_config){.board = &m->board, .gate = &gate}, err, sizeof err);
+    struct trace *trace =
+        trace_new(&(struct trace_config){.board = &m->board, .list = &list, .text_fd = fd}, err, sizeof err);
+    CHECK(lint && trace);
+    linted[0] = 0;
+    in(io + L_FEATURES, 4);
+    legacy_start(0);
+    ask(0);
+    in(io + L_ISR, 1);
+    CHECK_STR(linted, "");
+    cf8_write(vd.pci->devfn, vd.pci->msix + PCI_MSIX_CONTROL, PCI_MSIX_ENABLE, 2);
+    out(io + 22, 1, 2);
+    CHECK_EQ(in(io + 22, 2), 1);
+    cf8_write(vd.pci->devfn, vd.pci->msix + PCI_MSIX_CONTROL, 0, 2);
+    out(io + L_SIZE, 8, 2);
+    CHECK_EQ(in(io + L_STATUS, 2), 0xffff);
+    CHECK(strstr(linted, "a write to a read-only register: W queue_num"));
+    CHECK(strstr(linted, "a register access of a size that it does not take: R status/2"));
+    trace_drain(trace, 1000000000);
+    trace_free(trace);
+    lint_free(lint);
+    char text[8192];
+    ssize_t n = pread(fd, text, sizeof text - 1, 0);
+    close(fd);
+    text[n < 0 ? 0 : n] = 0;
+    static const char *const lines[] = {
+        "R host_features=0x30000000\n",
+        "W guest_features=0\n",
+        "W queue_pfn=0x20\n",
+        "R queue_num=",
+        "W status=7 ACKNOWLEDGE DRIVER DRIVER_OK\n",
+        "W notify=0\n",
+        "R isr=1 QUEUE\n",
+        "W msi_queue_vector=1\n",
+        "W queue_num=8 refused: it is read-only\n",
+    };
+    for (unsigned i = 0; i < sizeof lines / sizeof *lines; i++)
+        CHECK(strstr(text, lines[i]) || !fprintf(stderr, "no %s in\n%s", lines[i], text));
+
+    FILE *f = open_memstream(&said, &size);
+    device_dump(&vd.pci->dev, f);
+    fclose(f);
+    CHECK(strstr(said, "legacy:\n00000 host_features 0x30000000\n"));
+    CHECK(strstr(said, "00008 queue_pfn    0x00000020\n"));
+    CHECK(strstr(said, "00012 status       0x07  ACKNOWLEDGE DRIVER DRIVER_OK\n"));
+    free(said);
+}
+
+TEST(legacy_registers_have_faults)
+{
+    static const char *spec[] = {"v:write.notify:drop@2", "v:read.queue_num:ones@2"};
+    struct opt_list list = {spec, 2};
+    char err[160];
+    CHECK(legacy_device(&rng_class, "legacy", 0x1005, 4));
+    snprintf(vd.pci->dev.id, sizeof vd.pci->dev.id, "v");
+    struct faults *faults = faults_new(&(struct fault_config){&m->board, &list, NULL, NULL}, err, sizeof err);
+    CHECK(faults);
+    legacy_start(0);
+    ask(0);
+    vq_add(0,
+           (struct vq_buf[]){
+               {BUF, 64, F_WRITE}
+    },
+           1, 1);
+    uint32_t id, len;
+    out(io + L_NOTIFY, 0, 2);
+    vd_run();
+    CHECK(!vq_used(0, &id, &len));
+    out(io + L_NOTIFY, 0, 2);
+    vd_run();
+    CHECK(vq_used(0, &id, &len) && id == 1);
+    CHECK_EQ(in(io + L_SIZE, 2), 0xffff);
+    CHECK_EQ(in(io + L_SIZE, 2), 0xffff); /* it is gone from then on */
+    faults_end(faults);
+    faults_free(faults);
+}
+
+/* A device without `legacy` has no such registers, and the way through configuration space reaches the BAR's alone. */
+TEST(legacy_registers_are_of_the_legacy_device)
+{
+    vdev_new(&rng_class, NULL);
+    CHECK_EQ(vd.pci->dev.n_maps, 3);
+    legacy_new();
+    CHECK_EQ(vd.pci->dev.n_maps, 4);
+    cf8_write(vd.pci->devfn, vd.access + 4, 4, 1);
+    cf8_write(vd.pci->devfn, vd.access + 8, 0x3000, 4);
+    cf8_write(vd.pci->devfn, vd.access + 12, 4, 4);
+    cf8_write(vd.pci->devfn, vd.access + 16, 0x12345678, 4);
+    CHECK_EQ(cf8(0, vd.pci->devfn, vd.access + 16, 4), 0x12345678); /* of nobody */
+    /* one interface shows what the other selected */
+    out(io + L_SELECT, 7, 2);
+    uint32_t size = 1;
+    space_read(&m->memory, vd.cap[CAP_COMMON] + C_SIZE, 2, &size);
+    CHECK_EQ(size & 0xffff, 0);
 }
