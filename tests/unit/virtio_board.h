@@ -63,11 +63,14 @@ enum {
     VQ_BASE = 0x10000,    /* the first one */
     VQ_BUFFERS = 0x80000, /* free for the tests' buffers, to the end of RAM at 1 MiB */
     VQ_COUNT = 8,
+    VQ_MOST = 1024, /* descriptors of one queue that fit into its area */
 };
 
 struct vq_driver {
     uint64_t desc, avail, used;
     uint16_t size, avail_idx, used_seen;
+    uint16_t given_back;     /* used entries whose descriptors vq_add() knows to be free again */
+    uint16_t chain[VQ_MOST]; /* the chain of vq_add() that a descriptor is part of: its head + 1; 0: none */
 };
 static struct {
     struct pci_device *pci;
@@ -313,18 +316,50 @@ static inline bool vq_used(unsigned n, uint32_t *id, uint32_t *len)
     return true;
 }
 
-/* A chain from descriptor `head` on (its followers are head + 1 …); buffers: {gpa, length, F_WRITE or 0}. */
 struct vq_buf {
     uint64_t gpa;
     uint32_t len;
     unsigned flags;
 };
-static inline void vq_add(unsigned n, const struct vq_buf *bufs, unsigned n_bufs, unsigned head)
+/* For drivers that lie: whatever else uses these descriptors. */
+static inline void vq_add_unclaimed(unsigned n, const struct vq_buf *bufs, unsigned n_bufs, unsigned head)
 {
     for (unsigned i = 0; i < n_bufs; i++)
         vq_desc(n, head + i, bufs[i].gpa, bufs[i].len, bufs[i].flags | (i + 1 < n_bufs ? F_NEXT : 0),
                 head + i + 1);
     vq_avail(n, head);
+}
+/* Two chains under way at once that share a descriptor are a test's mistake, and a race where a device works on them on threads
+ * of its own: vq_add() ends the test program. A chain is under way until the device has put it into the used ring, whether or not
+ * the test looks there. */
+static inline void vq_claim(unsigned n, unsigned head, unsigned n_bufs)
+{
+    struct vq_driver *q = &vd.q[n];
+    uint16_t used = (uint16_t)vq_used_idx(n);
+    if ((uint16_t)(used - q->given_back) > q->size) { /* more than the ring remembers */
+        memset(q->chain, 0, sizeof q->chain);
+        q->given_back = used;
+    }
+    for (; q->given_back != used; q->given_back++) {
+        uint32_t id = (uint32_t)g_read(q->used + 4 + 8 * (q->given_back & (q->size - 1u)), 4);
+        for (uint32_t i = id; i < VQ_MOST && q->chain[i] == id + 1; i++)
+            q->chain[i] = 0;
+    }
+    for (unsigned i = head; i < head + n_bufs; i++) {
+        if (i >= q->size || i >= VQ_MOST || q->chain[i]) {
+            printf("vq_add: queue %u: descriptor %u of the chain at %u is outside of the table, or still "
+                   "under way\n",
+                   n, i, head);
+            abort(); /* not CHECK: drivers on threads add, too */
+        }
+        q->chain[i] = (uint16_t)(head + 1);
+    }
+}
+/* A chain from descriptor `head` on (its followers are head + 1 …); buffers: {gpa, length, F_WRITE or 0}. */
+static inline void vq_add(unsigned n, const struct vq_buf *bufs, unsigned n_bufs, unsigned head)
+{
+    vq_claim(n, head, n_bufs);
+    vq_add_unclaimed(n, bufs, n_bufs, head);
 }
 
 /* Reads of a disk's sectors 0 … n - 1 (virtio-blk) made available all at once: the request of sector i lies at base + 0x800 i,

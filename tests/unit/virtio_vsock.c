@@ -111,7 +111,7 @@ TEST(vsock_waits_for_a_busy_listener)
 /* The host's program does not read: the guest may send its credit and not a byte more. */
 TEST(vsock_credit_of_the_guest)
 {
-    struct packet p;
+    struct packet p = {0};
     uint8_t expect = 0, buf[4096];
     uint32_t sent = 0, taken = 0, credit = BUFFER, got = 0;
     start();
