@@ -353,12 +353,27 @@ static bool net_reset(struct virtio_device *v)
     n->starved = 0;
     n->give_up = false;
     n->status &= (uint16_t)~VIRTIO_NET_S_ANNOUNCE;
+    device_timer_cancel(&n->announce);
     device_timer_cancel(&n->patience);
     n->quiet = 0;
     device_timer_cancel(&n->quiet_end);
     if (atomic_load_explicit(&n->port.blocked, memory_order_relaxed))
         port_ready(&n->port); /* what waited for buffers is dropped */
     return true;
+}
+
+/* 5.1.6.5.4. A driver told of it together with the link's coming up would announce itself into a queue that is still shut
+ * (Linux sets its carrier after that), and one that is slow to wake would still do so: so it is asked a little later, and
+ * more than once. */
+static void net_announce(struct device *dev)
+{
+    struct virtio_net *n = (struct virtio_net *)dev;
+    if (!virtio_has(&n->v, VIRTIO_NET_F_GUEST_ANNOUNCE))
+        return;
+    n->status |= VIRTIO_NET_S_ANNOUNCE;
+    virtio_config_changed(&n->v);
+    if (--n->announcements)
+        device_timer_set(&n->announce, loop_now(dev->board->loop) + VIRTIO_NET_ANNOUNCE);
 }
 
 #define BIT(name) (1ull << VIRTIO_NET_F_##name)
@@ -395,6 +410,7 @@ static const char *virtio_net_init(struct device *dev, struct board *board)
     device_task_init(dev, &n->flush, net_flush);
     device_timer_init(dev, &n->patience, net_out_of_patience);
     device_timer_init(dev, &n->quiet_end, net_quiet_end);
+    device_timer_init(dev, &n->announce, net_announce);
     for (unsigned i = 0; i < 2u * n->max_pairs; i++)
         virtio_add_queue(&n->v, VIRTIO_NET_QUEUE);
     virtio_add_queue(&n->v, VIRTIO_NET_CTRL_QUEUE);
@@ -441,8 +457,10 @@ void virtio_net_set_link(struct device *dev, bool up)
     struct virtio_net *n = (struct virtio_net *)dev;
     device_enter(dev);
     n->status = up ? VIRTIO_NET_S_LINK_UP : 0;
+    device_timer_cancel(&n->announce);
+    n->announcements = NET_ANNOUNCEMENTS;
     if (up && virtio_has(&n->v, VIRTIO_NET_F_GUEST_ANNOUNCE))
-        n->status |= VIRTIO_NET_S_ANNOUNCE;
+        device_timer_set(&n->announce, loop_now(dev->board->loop) + VIRTIO_NET_ANNOUNCE);
     if (n->vhost)
         vhost_set_link(n->vhost, up);
     virtio_config_changed(&n->v);

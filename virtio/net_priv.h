@@ -51,6 +51,8 @@ enum {
     NET_QUIET_FRAMES =
         4, /* sent, and the driver not told: as many, and as large, as tie up nobody's buffers */
     NET_QUIET_BYTES = 1024,
+
+    NET_ANNOUNCEMENTS = 3,
 };
 
 /* What a frame is checked against, as the driver asked for it. */
@@ -98,6 +100,9 @@ struct virtio_net {
     uint8_t quiet;     /* pairs whose sent frames were shown without an interrupt, a bit each */
     uint64_t quiet_at; /* the oldest that the driver has not seen */
     struct device_timer quiet_end;
+
+    unsigned announcements; /* still to be asked for since the cable was plugged in */
+    struct device_timer announce;
 
     struct iovec tx_iov[VIRTIO_NET_QUEUE + VIRTQ_SPARE];
     /* of the buffers of one frame; twice what a chain may have, so that each finds room for the longest */

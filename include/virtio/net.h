@@ -37,11 +37,13 @@ struct vhost;
 
 #define VIRTIO_NET_PATIENCE UINT64_C(100000000) /* ns */
 #define VIRTIO_NET_QUIET    UINT64_C(2000000) /* ns until a driver hears of a few small frames that were sent */
+#define VIRTIO_NET_ANNOUNCE UINT64_C(300000000) /* ns */
 
 extern const struct device_class virtio_net_class;
 
 struct port *virtio_net_port(struct device *dev);
-/* The cable is in or out: the driver is told, and asked to announce its addresses. Loop thread, no lock held. */
+/* The cable is in or out: the driver is told; once it is in, to announce its addresses too, each VIRTIO_NET_ANNOUNCE for a
+ * few times. Loop thread, no lock held. */
 void virtio_net_set_link(struct device *dev, bool up);
 /* Set-up, after the card is made: its data queues are vhost's, and vhost is the card's. false: the host refused, and it
  * is said. NULL: at the end, before the tap is closed. */
