@@ -192,8 +192,7 @@ static int find_word(int argc, char **argv, const char *a, const char *b)
 /* To the guest named by the first word (or by lkvm's -n, wherever it stands), or to all of them (lkvm's -a). */
 static int verb_send(const struct verb *verb, int argc, char **argv)
 {
-    int every = find_word(argc, argv, "-a", "--all");
-    if (every == 0) {
+    if (argc && find_word(argc, argv, "-a", "--all") == 0) {
         struct everybody all = {verb, argc - 1, argv + 1, 0};
         const char *error = ctl_list(send_each, &all);
         if (error)

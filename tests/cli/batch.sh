@@ -53,7 +53,7 @@ status_in() {
     shift
     got=0
     timeout -k 5 "$((30 * ${TEST_SLOW:-1}))" "$@" >out 2>err || got=$?
-    [ $got = "$want" ] || { echo "status $got, not $want"; cat out err; return 1; }
+    [ $got = "$want" ] || { echo "status $got, not $want"; cat out err; failed; }
 }
 
 test_a_failed_line_can_be_repeated() {
