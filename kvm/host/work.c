@@ -30,6 +30,8 @@ struct work {
     pthread_cond_t fewer; /* for work_free(): a thread ended */
     struct job_list queue, finished;
     unsigned limit, threads, idle, pending;
+    unsigned
+        queued; /* jobs that nobody has begun; an idle thread that was woken for one may still be waking up */
     bool freed, abandoned;
     struct loop_task task;     /* calls done() */
     struct loop_task fallback; /* runs the queue when there is no thread at all */
@@ -69,6 +71,7 @@ static bool run_one(struct work *work)
     struct work_job *job = list_take(&work->queue);
     if (!job)
         return false;
+    work->queued--;
     job->state_ = JOB_RUNNING;
     lock_drop(&work->lock);
     job->run(job->arg);
@@ -155,7 +158,7 @@ void work_submit(struct work *work, struct work_job *job)
     job->state_ = JOB_QUEUED;
     list_put(&work->queue, job);
     work->pending++;
-    if (work->idle) {
+    if (++work->queued <= work->idle) {
         pthread_cond_signal(&work->more);
     } else if (work->threads < work->limit) {
         pthread_t thread;
@@ -192,6 +195,7 @@ bool work_free(struct work *work, uint64_t timeout_ns)
     loop_task_cancel(&work->fallback);
     for (struct work_job *job; (job = list_take(&work->queue));)
         job->state_ = JOB_IDLE;
+    work->queued = 0;
     pthread_cond_broadcast(&work->more);
     while (work->threads && now < end) {
         lock_wait_until(&work->lock, &work->fewer, end);

@@ -114,6 +114,41 @@ TEST(work_one_job_that_hangs_holds_up_nobody)
     loop_free(loop);
 }
 
+/* Jobs that follow one another faster than a thread wakes up must not share it. */
+TEST(work_jobs_do_not_wait_for_each_other)
+{
+    enum {
+        N = 4
+    };
+    static struct job first, jobs[N];
+    loop = loop_new(NULL);
+    work = work_new(loop, N);
+    for (int round = 0; round < 50; round++) {
+        job_init(&first);
+        work_submit(work, &first.j);
+        drain(); /* a thread is idle, at least */
+        int gate[2];
+        CHECK(pipe(gate) == 0);
+        for (int i = 0; i < N; i++) {
+            job_init(&jobs[i]);
+            memcpy(jobs[i].gate, gate, sizeof gate);
+            work_submit(work, &jobs[i].j);
+        }
+        for (int i = 0; i < N; i++)
+            for (long n = 0; !atomic_load(&jobs[i].begun); n++) {
+                CHECK(n < 10000000);
+                sched_yield();
+            }
+        for (int i = 0; i < N; i++)
+            open_gate(&jobs[i]);
+        drain();
+        close(gate[0]);
+        close(gate[1]);
+    }
+    CHECK(work_free(work, UINT64_MAX));
+    loop_free(loop);
+}
+
 TEST(work_unused_starts_no_thread)
 {
     loop = loop_new(NULL);

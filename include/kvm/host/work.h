@@ -2,7 +2,8 @@
  *
  * A fixed pool of threads for what blocks: disk and folder calls, name look-ups. Jobs are embedded in their owners, are
  * started in the order of submission, run in the pool without any lock and complete on the loop. Threads are started one by
- * one, as jobs find no idle one, up to the number given. Nothing is cancelled.
+ * one, as jobs find no idle one, up to the number given; so as many jobs as that run at once, and one waits for none but those
+ * beyond it. Nothing is cancelled.
  */
 #ifndef KVM_HOST_WORK_H
 #define KVM_HOST_WORK_H
