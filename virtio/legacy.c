@@ -163,7 +163,7 @@ static const struct reg legacy_regs[] = {
     {"queue_num",             12, 2, .flags = REG_RO | REG_PURE, .read = queue_num_read},
     {"queue_sel",                           14, 2, .writable = 0xffff, V(queue_select)},
     {"notify", VIRTIO_LEGACY_NOTIFY, 2, .write = queue_notify_write},
-    {"status",                            18, 1, V(status), .write = status_write, .bits = virtio_status_bits},
+    {"legacy_status",                            18, 1, V(status), .write = status_write, .bits = virtio_status_bits},
     {"isr",                          19, 1, .flags = REG_RO, V(isr), .read = isr_read, .bits = virtio_isr_bits},
     {"msi_config_vector",           HEADER, 2, V(config_vector), .write = config_vector_write},
     {"msi_queue_vector",    HEADER + 2, 2, .flags = REG_PURE, .read = queue_vector_read,

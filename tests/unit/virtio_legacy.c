@@ -393,7 +393,7 @@ TEST(legacy_registers_are_traced_and_linted)
     out(io + L_SIZE, 8, 2);
     CHECK_EQ(in(io + L_STATUS, 2), 0xffff);
     CHECK(strstr(linted, "a write to a read-only register: W queue_num"));
-    CHECK(strstr(linted, "a register access of a size that it does not take: R status/2"));
+    CHECK(strstr(linted, "a register access of a size that it does not take: R legacy_status/2"));
     trace_drain(trace, 1000000000);
     trace_free(trace);
     lint_free(lint);
@@ -406,7 +406,7 @@ TEST(legacy_registers_are_traced_and_linted)
         "W guest_features=0\n",
         "W queue_pfn=0x20\n",
         "R queue_num=",
-        "W status=7 ACKNOWLEDGE DRIVER DRIVER_OK\n",
+        "W legacy_status=7 ACKNOWLEDGE DRIVER DRIVER_OK\n",
         "W notify=0\n",
         "R isr=1 QUEUE\n",
         "W msi_queue_vector=1\n",
@@ -420,7 +420,7 @@ TEST(legacy_registers_are_traced_and_linted)
     fclose(f);
     CHECK(strstr(said, "legacy:\n00000 host_features 0x30000000\n"));
     CHECK(strstr(said, "00008 queue_pfn    0x00000020\n"));
-    CHECK(strstr(said, "00012 status       0x07  ACKNOWLEDGE DRIVER DRIVER_OK\n"));
+    CHECK(strstr(said, "00012 legacy_status 0x07  ACKNOWLEDGE DRIVER DRIVER_OK\n"));
     free(said);
 }
 
