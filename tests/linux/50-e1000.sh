@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# programs: ethtool lspci setpci
+# programs: ethtool lspci setpci socat
 # Debian's full kernel and its own e1000.ko against the e1000: up to two cards, on a loopback or on a hub with a network
 # namespace for each, so that what one sends the other's driver receives.
 # shellcheck disable=SC2016 # expanded in the guest
@@ -155,10 +155,13 @@ test_e1000_vlans_and_jumbo_frames() { # 120 s
     expect "$(grep -c '3 packets received' out)" = 4
 }
 
+# Under traffic both ways.
 test_e1000_leaves_and_comes_back() { # 90 s
     guest_lines '
         two
         dev=$(readlink -f /sys/class/net/eth0/device)
+        while :; do ping -i 0.01 -c 100 -s 1000 10.1.0.2 || sleep 0.1; done >/dev/null 2>&1 &
+        while :; do b ping -i 0.01 -c 100 -s 1000 10.1.0.1 || sleep 0.1; done >/dev/null 2>&1 &
         for way in unbind remove; do
             ip link set eth0 up
             if [ $way = unbind ]; then
@@ -177,6 +180,54 @@ test_e1000_leaves_and_comes_back() { # 90 s
         done'
     two_cards 85
     expect_status 0
+}
+
+# The cable is pulled out and put back on the host. What is sent to groups comes in for those that A joined (more than there are
+# addresses for, so that the table of hashes takes part), or for all with allmulti.
+test_e1000_cable_and_groups() { # 120 s
+    need ethtool socat
+    guest_lines '
+        two
+        echo pull
+        wait_for 20 grep -q 0 /sys/class/net/eth0/carrier
+        ! ping -c 1 -W 1 10.1.0.2 >/dev/null 2>&1 || fail "no cable, and it goes through"
+        echo plug
+        wait_for 20 grep -q 1 /sys/class/net/eth0/carrier
+        wait_for 10 ping -c 1 -W 1 10.1.0.2
+        b ip route add 224.0.0.0/4 dev eth1
+        to() { echo to $1 | b socat -u - UDP4-DATAGRAM:224.7.7.$1:7000; }
+        counted() { # those of 224.7.7.200 that the card takes, after all that was on its way
+            had=$(stat eth0 rx_multicast)
+            to 200; to 200; to 200
+            ping -c 1 -W 5 10.1.0.2 >/dev/null || fail "no answer"
+            echo $(($(stat eth0 rx_multicast) - had))
+        }
+        [ $(counted) = 0 ] || fail "a group that nobody joined"
+        joins=
+        for i in $(seq 1 18); do joins=$joins,ip-add-membership=224.7.7.$i:10.1.0.1; done
+        socat -u UDP4-RECV:7000$joins - >/tmp/heard &
+        wait_for 10 grep -q 120707E0 /proc/net/igmp
+        for i in $(seq 1 18); do to $i; done
+        all_came() { [ $(sort -u /tmp/heard | wc -l) = 18 ]; }
+        wait_for 10 all_came
+        [ $(counted) = 0 ] || fail "another group"
+        ifconfig eth0 allmulti
+        [ $(counted) = 3 ] || fail "not all groups"
+        ifconfig eth0 -allmulti
+        [ $(counted) = 0 ] || fail "still all groups"
+        echo through'
+    add_programs ethtool socat
+    # shellcheck disable=SC2086 # words
+    background_guest e -k "$FULL_QUICK" -c 1 -m 512 --no-dhcp --timeout 110 -n mode=none,hub=h,model=e1000 -n mode=none,hub=h,model=e1000 \
+        $adds --add lines:/lines -- sh -e /lines
+    wait_for 80 grep -q pull e.out
+    vmlet link e net0 down
+    wait_for 20 grep -q plug e.out
+    vmlet link e net0 up
+    status=0
+    wait $guest_pid || status=$?
+    expect_status 0
+    expect_match e.out '^through$'
 }
 
 test_e1000_up_and_down() { # 90 s

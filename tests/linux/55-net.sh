@@ -92,7 +92,7 @@ test_e1000_in_the_user_network() { # 150 s
 test_online_by_legacy_virtio_net() { # 120 s
     serve 8070
     head -c 3000000 /dev/urandom >www/file
-    vm -k "$CLOUD" -n legacy --module virtio_pci,force_legacy=1 -- sh -c '
+    vm -k "$CLOUD" -n legacy --fail-on lint --module virtio_pci,force_legacy=1 -- sh -c '
         cut -c 33 /sys/bus/virtio/devices/virtio0/features
         wget -q -O /tmp/file http://10.0.2.2:8070/file && md5sum </tmp/file'
     expect_status 0

@@ -80,7 +80,7 @@ test_virtio_blk_is_root() { # 180 s
 }
 test_virtio_legacy_driver() { # 180 s
     truncate -s 8M d.img
-    run vmlet run -k "$CLOUD" -n mode=none --device virtio-blk,file=d.img,legacy --device virtio-rng,legacy --module virtio_pci,force_legacy=1 -- sh -c 'set -e
+    run vmlet run -k "$CLOUD" -n mode=none --fail-on lint --device virtio-blk,file=d.img,legacy --device virtio-rng,legacy --module virtio_pci,force_legacy=1 -- sh -c 'set -e
         cat /sys/bus/virtio/devices/virtio*/features | cut -c 33 | sort -u; dd if=/dev/hwrng of=x bs=4k count=64 2>/dev/null; dd if=x of=/dev/vda bs=16k conv=fsync 2>/dev/null
         dd if=/dev/vda bs=64k count=4 iflag=direct 2>/dev/null | cmp - x; cat /sys/block/vda/size'
     expect_status 0
