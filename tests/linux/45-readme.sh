@@ -171,7 +171,7 @@ test_readme_disks() { # 200 s, soak
     for d in vda vdb vdc; do expect_match out "16384 $d"; done
     # one partition from 1 MiB up (its entry: type, first sector, sectors), and an init in it
     truncate -s 64M debian.img
-    printf '\000\000\000\000\203\000\000\000\000\010\000\000\000\360\001\000' | dd of=debian.img bs=1 seek=446 conv=notrunc 2>/dev/null
+    printf '\000\000\000\000\203\000\000\000\000\010\000\000\000\370\001\000' | dd of=debian.img bs=1 seek=446 conv=notrunc 2>/dev/null
     printf '\125\252' | dd of=debian.img bs=1 seek=510 conv=notrunc 2>/dev/null
     other=$(losetup -f) && losetup -o 1048576 "$other" debian.img && mkfs.ext4 -q "$other" && mkdir m && mount -t ext4 "$other" m
     mkdir m/sbin m/dev m/proc m/bin

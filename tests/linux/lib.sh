@@ -120,7 +120,8 @@ ext4_here() { # MIB
     mkdir big
     truncate -s "${1}M" big.img
     mkfs.ext4 -q -F big.img && loop_for big.img && mount -t ext4 "$loop" big || return 1
-    trap 'umount big 2>/dev/null; losetup -d $loop' EXIT
+    # shellcheck disable=SC2064 # the folder of now
+    trap "cd '$PWD'; umount big 2>/dev/null; losetup -d $loop" EXIT
 }
 
 # What the test left in the background ends with it.
