@@ -54,10 +54,15 @@ apt_fetch() { # PACKAGE...
     return 1
 }
 
-# Runs the rest of the command while holding the cache's lock of that name: several runs may share one cache.
+# Runs the rest of the command while holding the cache's lock of that name: several runs may share one cache. What it leaves in $part
+# is of no use to anyone, and may be all the room that the disk had.
 locked() { # NAME COMMAND...
     mkdir -p "$cache" || die "$cache: cannot create the cache folder (set VMLET_CACHE)"
     lock=$cache/$1.lock
     shift
-    (flock 9 && "$@") 9>"$lock"
+    (
+        part=''
+        trap '[ -z "$part" ] || rm -rf "$part"' EXIT
+        flock 9 && "$@"
+    ) 9>"$lock"
 }
