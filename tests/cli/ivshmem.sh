@@ -31,9 +31,9 @@ END
     cat >both.sh <<'END'
 v=$1 k=$2
 words="-m 16 -c 1 --device exit --device ivshmem-plain,path=/dev/fd/9 --timeout 90"
-$v run -k "$k" -p pair $words &
+"$v" run -k "$k" -p pair $words &
 a=0 b=0
-$v run -k "$k" -p pair $words || a=$?
+"$v" run -k "$k" -p pair $words || a=$?
 wait $! || b=$?
 echo "$a $b"
 END

@@ -2,6 +2,8 @@
 # shellcheck shell=sh disable=SC2154,SC2034
 # The words of -n: 125 and one line that names what is wrong with them.
 
+tap=v$$n # one run of the tests beside another
+
 test_bad_network_words_are_named() {
     bad=0
     mkdir folder
@@ -44,8 +46,8 @@ test_vhost_and_what_does_not_go_with_it() {
     status 125 "$vmlet" run -k "$value" -n mode=tap,vhost --fault net0:irq:drop@1 && line 'fault net0:irq:drop@1 does not go with vhost='
     [ ! -e /dev/vhost-net ] || { echo "there is /dev/vhost-net here"; return 77; }
     [ -w /dev/net/tun ] && [ "$(id -u)" = 0 ] || { echo "no /dev/net/tun that we may open"; return 77; }
-    status 125 "$vmlet" run -k "$value" -n mode=tap,vhost,tapif=vmcli2 && line 'net0: /dev/vhost-net: No such file .*modprobe vhost_net'
-    ! ip link show vmcli2 2>/dev/null
+    status 125 "$vmlet" run -k "$value" -n mode=tap,vhost,tapif=${tap}2 && line 'net0: /dev/vhost-net: No such file .*modprobe vhost_net'
+    ! ip link show ${tap}2 2>/dev/null
 }
 
 test_network_help() {
@@ -55,9 +57,9 @@ test_network_help() {
 test_bad_taps_are_named_with_a_remedy() {
     [ -w /dev/net/tun ] && [ "$(id -u)" = 0 ] || { echo "no /dev/net/tun that we may open"; return 77; }
     status 125 "$vmlet" run -k "$value" -n mode=tap,tapif=lo && line 'net0: tap "lo": TUNSETIFF: .* is no tap'
-    status 125 "$vmlet" run -k "$value" -n mode=tap,script=/nonexistent,tapif=vmcli0 && line 'vmcli0": script /nonexistent: No such file'
-    status 125 "$vmlet" run -k "$value" -n mode=tap,host_ip=junk,tapif=vmcli0 && line 'host_ip=junk: is no IPv4'
-    ! ip link show vmcli0 2>/dev/null
+    status 125 "$vmlet" run -k "$value" -n mode=tap,script=/nonexistent,tapif=${tap}0 && line "${tap}0\": script /nonexistent: No such file"
+    status 125 "$vmlet" run -k "$value" -n mode=tap,host_ip=junk,tapif=${tap}0 && line 'host_ip=junk: is no IPv4'
+    ! ip link show ${tap}0 2>/dev/null
 }
 
 # What is set up is taken down again, however the run ends.
@@ -65,10 +67,10 @@ test_tap_scripts_and_sockets_are_cleaned_up() {
     [ -w /dev/net/tun ] && [ "$(id -u)" = 0 ] || { echo "no /dev/net/tun that we may open"; return 77; }
     printf '#!/bin/sh\necho $1 >>%s\n' "$PWD/log" >script
     chmod +x script
-    n="mode=tap,tapif=vmcli1,script=$PWD/script,downscript=$PWD/script"
+    n="mode=tap,tapif=${tap}1,script=$PWD/script,downscript=$PWD/script"
     status 42 "$vmlet" run -k "$value" -n "$n" -n "mode=stream,path=$PWD/sock,listen" --device exit
-    [ "$(cat log)" = "vmcli1
-vmcli1" ] && [ ! -e sock ]
+    [ "$(cat log)" = "${tap}1
+${tap}1" ] && [ ! -e sock ]
     status 125 "$vmlet" run -k "$value" -n "$n" -n pcap=/nonexistent/x --device exit && line 'net1: pcap'
     [ "$(wc -l <log)" = 4 ]
     guest t "$idle" -n "$n"
@@ -96,10 +98,10 @@ test_network_verbs_without_a_card() {
 # run ends as it would have.
 test_taps_that_are_deleted() {
     [ -w /dev/net/tun ] && [ "$(id -u)" = 0 ] || { echo "no /dev/net/tun that we may open"; return 77; }
-    guest t "$idle" -n mode=tap,tapif=vmcli3 -n mode=tap,tapif=vmcli4,model=e1000 -n mode=tap,tapif=vmcli5,hub=h 2>log
-    ip link set vmcli3 down
-    ip link set vmcli3 up
-    for n in 3 4 5; do ip link del vmcli$n; done
+    guest t "$idle" -n mode=tap,tapif=${tap}3 -n mode=tap,tapif=${tap}4,model=e1000 -n mode=tap,tapif=${tap}5,hub=h 2>log
+    ip link set ${tap}3 down
+    ip link set ${tap}3 up
+    for n in 3 4 5; do ip link del $tap$n; done
     gone() { [ "$("$vmlet" info t net | grep -c ', gone$')" = 3 ]; }
     until_true gone
     [ "$("$vmlet" info t net | grep -c ', link down$')" = 2 ]

@@ -48,7 +48,7 @@ for line in open("trace"):
 # What a driver polls would scroll everything else away.
 test_a_terminal_is_told_of_repetitions() {
     command -v script >script.path || { echo "no script"; exit 77; }
-    timeout 20 script -qefc "$vmlet run -k $edu_driver -m 16 -c 1 --device exit --device edu --trace edu --trace-file trace" /dev/null \
+    timeout 60 script -qefc "'$vmlet' run -k $edu_driver -m 16 -c 1 --device exit --device edu --trace edu --trace-file trace" /dev/null \
         </dev/null | tr -d '\r' >seen
     [ "$(wc -l <seen)" -lt 40 ] || { echo "$(wc -l <seen) lines"; return 1; }
     again=$(sed -n 's/^ *[0-9.]* -     -                  the same \([0-9]*\) times more$/\1/p' seen | paste -sd+)
