@@ -83,7 +83,7 @@ static bool network_help(const struct machine_options *o)
 
 static int print_help(const struct verb *verb)
 {
-    printf("usage: vmlet %s %s\n%s\n", verb->name, verb->args, verb->help);
+    printf("usage: vmlet %s%s%s\n%s\n", verb->name, *verb->args ? " " : "", verb->args, verb->help);
     if (options_of(verb)) {
         putchar('\n');
         opts_help(stdout, options_of(verb));
@@ -250,13 +250,14 @@ static const char *verb_near(const char *name)
 
 static void help(FILE *out)
 {
-    fprintf(out, "vmlet " VERSION ": a minimal virtual machine monitor for Linux guests on KVM\n\n");
+    fprintf(out, "vmlet " VERSION ": a minimal virtual machine monitor for Linux guests on KVM\n\n"
+                 "usage: vmlet VERB ...\n\n");
     for (const struct verb *v = verbs; v->name; v++)
-        fprintf(out, "  vmlet %-8s %-42s %s\n", v->name, v->args, v->help);
+        opts_help_text(out, fprintf(out, "  %s%s%s", v->name, *v->args ? " " : "", v->args), v->help);
     fprintf(out, "\n`vmlet help VERB` says more.\n");
 }
 
-/* What a run's exit status means: DESIGN of the result contract, in the words of the help. */
+/* What a run's exit status means (guest/result.h), in the words of the help. */
 static const struct {
     const char *status, *when;
 } statuses[] = {
@@ -407,19 +408,19 @@ static const struct verb verbs[] = {
   /* one line a verb, none moves for another */
   /* clang-format off */
     {"run", "[options] [KERNEL] [-- COMMAND [ARG...]]", "boot a guest", verb_run},
-    {"batch", "[options] FILE", "many boots: a run command a line, each a process; FILE - is standard input (0: all passed, 1: some failed)", verb_batch},
-    {"sandbox", "[options of run] [KERNEL] [-- COMMAND [ARG...]]", "run a command of the host's in a guest with the host's root, read-only below what it writes (--share /)", verb_sandbox},
+    {"batch", "[options] FILE", "many boots: FILE (-: standard input) has a run command a line, each is a process of its own (0: all passed, 1: some failed)", verb_batch},
+    {"sandbox", "[options of run] [KERNEL] [-- COMMAND [ARG...]]", "run a command of the host's in a guest that has the host's root; what it writes there stays in the guest's memory (--share /)", verb_sandbox},
     {"setup", "[NAME]", "make a root folder for guests (`run -d NAME`), with busybox in it", verb_setup},
     {"list", "", "the guests that run: name, process, time, processor time, memory", verb_list},
     {"info", "NAME mtree [-f] | qtree | pci [-x] [ID] | regs ID | irq | stats [ID] | net", "look into a guest: memory map, devices, registers, interrupts, drops, network", verb_send},
     {"link", "NAME CARD up|down", "pull a network cable, or plug it in", verb_send},
     {"forward", "NAME add|remove RULE [CARD]", "a way into the guest's user network", verb_send},
     {"pause", "NAME | -a", "make a guest's CPUs stand still", verb_send},
-    {"resume", "NAME | -a", "let them go on", verb_send},
+    {"resume", "NAME | -a", "let them go on again", verb_send},
     {"debug", "NAME | -a [--dump | --nmi [CPU] | --sysrq CHAR]", "registers and code of each CPU; an NMI; a SysRq key", verb_send},
     {"stat", "NAME | -a [-m]", "a guest's times, exits and memory", verb_send},
     {"balloon", "NAME [+MIB | -MIB | MIB | -i MIB | -d MIB]", "take memory from a guest (+), give it back (-), say how much", verb_send},
-    {"stop", "NAME | -a [--now]", "end a guest: its command gets SIGTERM, or a kernel that listens the power button; after 10 s, or at once, it is ended", verb_send},
+    {"stop", "NAME | -a [--now]", "end a guest: its command gets SIGTERM (a kernel of your own: the power button) and 10 s; --now: at once", verb_send},
     {"trace-diff", "A B", "where two traces diverge (0: nowhere, 1: it is printed, 2: trouble)", verb_trace_diff},
     {"version", "", "which vmlet this is", verb_version},
     {"help", "[VERB | man | completion]", "this list, what a verb takes, the manual page, completion for bash", verb_help},

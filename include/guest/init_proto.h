@@ -14,9 +14,8 @@
  * receivers can always read the line dry, at a bounded memory: all that may be under way towards the guest (a
  * window of stdin and a few control frames) fits in its flip buffers.
  *
- *   guest -> host   HELLO, then STDOUT, STDERR, CREDIT(stdin), LOG; STATUS last, exactly once when a command
- * was given host -> guest   (nothing before HELLO) STDIN, STDIN_END, CREDIT(stdout|stderr), CLOSED, WINSIZE,
- * SIGNAL, STOP
+ *   guest -> host   HELLO, then STDOUT, STDERR, CREDIT(stdin), LOG; STATUS last, exactly once when a command was given
+ *   host -> guest   (nothing before HELLO) STDIN, STDIN_END, CREDIT(stdout|stderr), CLOSED, WINSIZE, SIGNAL, STOP
  *
  * A frame is an 8-byte header and its payload. Each direction counts its frames modulo 256. A receiver that
  * does not find a valid header skips a byte and tries again (a kernel told console=ttyS1, or firmware, may

@@ -25,10 +25,9 @@
  * writable 0 the callback alone decides what is stored. Arrays: count elements, `stride` bytes apart in the
  * bank, `field_stride` apart in memory; callbacks get the index.
  *
- * One offset may hold different registers for reads and writes (REG_RO, REG_WO: IIR and FCR) and for each
- * page
- * (`page`, chosen by the bank's callback: DLAB). A bank need not be mapped: CMOS cells behind an index port
- * are a bank that the data port reads with regs_read().
+ * One offset may hold different registers for reads and writes (REG_RO, REG_WO: IIR and FCR) and for each page (`page`,
+ * chosen by the bank's callback: DLAB). A bank need not be mapped: CMOS cells behind an index port are a bank that the
+ * data port reads with regs_read().
  *
  * Threads: const after device_new(). Everything that touches a device's fields runs under its lock;
  * regs_dump() and regs_reset() expect the caller to hold it.

@@ -6,8 +6,7 @@
  * posters one pays, and none when the loop is awake. The eventfd is watched edge-triggered and therefore
  * never read.
  *
- * What is due, or
- * posted, when a pass begins is first moved to a list of that pass and then run one by one, so a callback
+ * What is due, or posted, when a pass begins is first moved to a list of that pass and then run one by one, so a callback
  * that arms itself again for now waits for the next pass, and a cancel finds its object wherever it is. */
 #include "timer_heap.h"
 #include "kvm/host/loop.h"
@@ -125,8 +124,7 @@ static void leave(struct loop *loop)
     atomic_store_explicit(&loop->busy, false, memory_order_release);
 }
 
-/* Called with the lock held; returns whether the caller must write the eventfd once it has dropped the lock.
- */
+/* Called with the lock held; returns whether the caller must write the eventfd once it has dropped the lock. */
 static bool must_wake(struct loop *loop)
 {
     bool asleep = loop->asleep;
@@ -154,8 +152,7 @@ void loop_stop(struct loop *loop)
         wake(loop);
 }
 
-/* --- Descriptors
- * --------------------------------------------------------------------------------------------------- */
+/* --- Descriptors */
 
 static struct epoll_event event_for(struct loop_fd *f)
 {
@@ -262,8 +259,7 @@ static void call_out(struct loop *loop, loop_fn *fn, void *arg)
     lock_take(&loop->lock);
 }
 
-/* --- Timers: a pairing heap
- * ---------------------------------------------------------------------------------------- */
+/* --- Timers: a pairing heap */
 
 /* Takes t out of whatever it is in. */
 static void timer_unlink(struct loop *loop, struct loop_timer *t)
@@ -374,9 +370,7 @@ static unsigned run_timers(struct loop *loop)
     return ran;
 }
 
-/* --- Tasks
- * ---------------------------------------------------------------------------------------------------------
- */
+/* --- Tasks */
 
 void loop_task_init(struct loop *loop, struct loop_task *t, loop_fn *fn, void *arg)
 {
@@ -443,8 +437,7 @@ static unsigned run_tasks(struct loop *loop)
     return ran;
 }
 
-/* --- Passes
- * -------------------------------------------------------------------------------------------------------- */
+/* --- Passes */
 
 /* epoll_wait with a time-out in ns (LOOP_NEVER: none). */
 static int epoll_sleep(struct loop *loop, uint64_t ns)

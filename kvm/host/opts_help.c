@@ -11,7 +11,7 @@ enum {
     WIDTH = 80,
 };
 
-static void put_text(FILE *out, int at, const char *text)
+void opts_help_text(FILE *out, int at, const char *text)
 {
     if (at > LEFT - 2) {
         fputc('\n', out);
@@ -48,7 +48,7 @@ const char *opts_value_name(const struct opt *o)
 static void put_help(FILE *out, int at, const struct opt *o)
 {
     const char *help = o->help ? o->help : "";
-    put_text(out, at, o->dflt ? opts_say("%s (default %s)", help, o->dflt) : help);
+    opts_help_text(out, at, o->dflt ? opts_say("%s (default %s)", help, o->dflt) : help);
 }
 
 bool opts_listed(const struct opt *o)

@@ -108,6 +108,8 @@ test_verbs() {
     status 125 "$vmlet" rum && line 'rum: no such verb \(did you mean .run.\?\)'
     status 125 "$vmlet" help lst && line 'did you mean .list.'
     status 0 "$vmlet" run -k nothing --help && grep -q -e --fail-on out
+    status 0 "$vmlet" help
+    if grep -E '^.{82}' out; then return 1; fi # what a terminal shows in a line
     status 0 "$vmlet" stat -a -m
     status 125 "$vmlet" help bogus && line bogus
     status 125 "$vmlet" pause && line 'which guest'

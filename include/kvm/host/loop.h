@@ -61,8 +61,7 @@ uint64_t loop_next(struct loop *loop);
 /* Whether the caller is the loop thread: for assert(). */
 bool loop_here(const struct loop *loop);
 
-/* --- Descriptors: loop thread only
- * ------------------------------------------------------------------------------- */
+/* --- Descriptors: loop thread only */
 
 typedef void loop_fd_fn(void *arg, uint32_t events);
 
@@ -91,8 +90,7 @@ void loop_fd_events(struct loop_fd *f, uint32_t events);
 /* Before close(fd). Harmless on one that is zero-initialised or removed already. */
 void loop_fd_remove(struct loop_fd *f);
 
-/* --- Timers and tasks
- * ---------------------------------------------------------------------------------------------- */
+/* --- Timers and tasks */
 
 typedef void loop_fn(void *arg);
 

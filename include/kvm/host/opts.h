@@ -181,8 +181,7 @@ const char *opts_sub_into(const struct opt_target *targets, size_t n, const char
     __attribute__((warn_unused_result));
 
 /* The first element of `text` (up to the first single comma, unescaped) and, through *rest, what follows that
- * comma
- * ("" if nothing): for `--device CLASS,…`, whose table depends on CLASS. */
+ * comma ("" if nothing): for `--device CLASS,…`, whose table depends on CLASS. */
 const char *opts_first(const char *text, const char **rest);
 
 /* Is `typed` a slip of the fingers for `known`: two edits away (one where it is short), or its beginning? */
@@ -195,9 +194,11 @@ const char *opts_u64(const char *text, uint64_t *value) __attribute__((warn_unus
 /* The way back of opts_time(), to the nanosecond: "90s", "1500ms". */
 const char *opts_time_text(uint64_t ns);
 
-/* Help of a command line's options, `  -m, --mem SIZE   RAM…`, and of sub-options, `  dma_mask=N   …`. */
+/* Help of a command line's options, `  -m, --mem SIZE   RAM…`, and of sub-options, `  dma_mask=N   …`. opts_help_text(): the
+ * right column of such a line, of which `at` characters are written. */
 void opts_help(FILE *out, const struct opt *table);
 void opts_sub_help(FILE *out, const struct opt *table);
+void opts_help_text(FILE *out, int at, const char *text);
 
 /* The same as sections of a manual page (roff, man(7)), and as the part of a bash completion that sets $words from $prev and
  * $cur. opts_man_text(): any text, with what roff would read otherwise made safe. */
