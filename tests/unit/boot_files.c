@@ -9,13 +9,13 @@
 
 /* --- L4 */
 
-static char dir[64];
+static char dir[4096];
 static const char *path_in(const char *name)
 {
-    static char path[128];
+    static char path[sizeof dir + 64];
     if (!dir[0]) {
         const char *tmp = getenv("TMPDIR");
-        snprintf(dir, sizeof(dir), "%.40s/vmlet-boot.XXXXXX", tmp ? tmp : "/tmp");
+        snprintf(dir, sizeof(dir), "%s/vmlet-boot.XXXXXX", tmp ? tmp : "/tmp");
         CHECK(mkdtemp(dir) != NULL);
     }
     snprintf(path, sizeof(path), "%s/%s", dir, name);

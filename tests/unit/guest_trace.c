@@ -65,7 +65,7 @@ static char *slurp(int fd)
 /* The end of the trace; what was written. */
 static char *text(void)
 {
-    trace_drain(trace, 1000000000);
+    trace_drain(trace, 60000000000);
     char *s = slurp(text_fd);
     close(text_fd);
     trace_free(trace);
@@ -460,7 +460,7 @@ TEST(trace_of_many_threads)
         CHECK(pthread_create(&threads[i], NULL, reader, NULL) == 0);
     for (int i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
-    trace_drain(trace, 1000000000);
+    trace_drain(trace, 60000000000);
     CHECK_EQ(trace_lost(trace), 0);
     int fds[] = {text_fd, open(json_path, O_RDONLY)};
     for (int i = 0; i < 2; i++) {

@@ -299,7 +299,7 @@ TEST(X7_work_without_threads_runs_on_the_loop)
     while (work_pending(work))
         loop_step(loop);
     CHECK_EQ(dones, 2);
-    CHECK(work_free(work, 10000000000ull));
+    CHECK(work_free(work, 60000000000ull));
     loop_free(loop);
 }
 

@@ -342,7 +342,8 @@ TEST(N6_tap_deleted_while_vhost_has_it)
             tear_down();
             SKIP("no named network namespaces here");
         }
-        for (unsigned ms = 0; ms < 5000 && !told; ms++) {
+        for (unsigned ms = 0; ms < 60000 && !told;
+             ms++) { /* the kernel clears namespaces one after the other */
             steps();
             usleep(1000);
         }

@@ -255,7 +255,7 @@ static void one_guest(unsigned long steps)
     if (faults)
         faults_end(faults);
     if (trace)
-        trace_drain(trace, 1000000000);
+        trace_drain(trace, 60000000000);
     end_board();
     lint_free(lint);
     faults_free(faults);

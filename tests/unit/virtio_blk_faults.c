@@ -142,10 +142,7 @@ static unsigned request(uint32_t type, uint64_t sector, uint32_t bytes, uint32_t
     },
            3, 0);
     vq_kick(0);
-    for (unsigned i = 0; i < 5000000 && vq_used_idx(0) == before; i++) {
-        vd_run();
-        sched_yield();
-    }
+    CHECK(VD_UNTIL(vq_used_idx(0) != before));
     CHECK(vq_used(0, &id, &l));
     CHECK(!vq_used(0, &id, &l));
     CHECK_EQ(vd_status() & ST_NEEDS_RESET, 0);
@@ -292,10 +289,7 @@ TEST(blk_goes_on_where_io_uring_takes_nothing)
     vq_add_reads(0, DATA, 20);
     unsigned before = vq_used_idx(0);
     vq_kick(0);
-    for (unsigned i = 0; i < 5000000 && (uint16_t)(vq_used_idx(0) - before) < 20; i++) {
-        vd_run();
-        sched_yield();
-    }
+    CHECK(VD_UNTIL((uint16_t)(vq_used_idx(0) - before) >= 20));
     CHECK_EQ((uint16_t)(vq_used_idx(0) - before), 20);
     for (unsigned i = 0; i < 20; i++)
         CHECK_EQ(g_read(DATA + 0x800 * i + 0x200 + 100, 1), i + 1);

@@ -17,6 +17,9 @@
 #include "net/port.h"
 #include "pci_board.h"
 
+#include <sched.h>
+#include <time.h>
+
 enum {
     CAP_COMMON = 1,
     CAP_NOTIFY = 2,
@@ -190,6 +193,27 @@ static inline void vd_run(void)
     for (unsigned i = 0; i < 100000 && loop_step(m->board.loop); i++)
         ;
 }
+/* For what is done on threads of the pool, which may wait for a processor and for the host's disk: runs the loop until cond is true.
+ * false: a minute of real time has passed, so it hangs. */
+static inline bool vd_patience(uint64_t *since_ns)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    uint64_t now = (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+    *since_ns = *since_ns ? *since_ns : now;
+    sched_yield();
+    vd_run();
+    return now - *since_ns < 60000000000;
+}
+#define VD_UNTIL(cond)                                                                                       \
+    ({                                                                                                       \
+        uint64_t since_ns_ = 0;                                                                              \
+        bool done_;                                                                                          \
+        vd_run();                                                                                            \
+        while (!(done_ = (cond)) && vd_patience(&since_ns_))                                                 \
+            ;                                                                                                \
+        done_;                                                                                               \
+    })
 static inline bool vd_line(void)
 {
     return irq_level(m->board.irqs, vd.pci->line.gsi);

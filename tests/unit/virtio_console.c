@@ -179,13 +179,7 @@ TEST(console_with_ports_for_a_driver_that_knows_none)
 
 static bool comes(bool (*fn)(void))
 {
-    for (unsigned i = 0; i < 2000000; i++) {
-        vd_run();
-        if (fn())
-            return true;
-        sched_yield();
-    }
-    return false;
+    return VD_UNTIL(fn());
 }
 static int peer = -1;
 static char peer_got[1 << 16];
@@ -340,19 +334,11 @@ TEST(console_ports_on_files)
         ;
     CHECK(say(TX1, "into a file"));
     give(6, 0, 1, 0x100);
-    for (unsigned i = 0; i < 2000000 && vq_used_idx(6) == 0; i++) {
-        vd_run();
-        sched_yield();
-    }
+    CHECK(VD_UNTIL(vq_used_idx(6)));
     CHECK_STR(heard(6), "from a file");
-    for (unsigned i = 0; i < 2000000; i++) {
-        unsigned message = told();
-        if (message == (2 << 16 | M_OPEN << 8)) /* its end */
-            break;
-        CHECK_EQ(message, ~0u);
-        vd_run();
-        sched_yield();
-    }
+    unsigned message = ~0u;
+    CHECK(VD_UNTIL((message = told()) != ~0u));
+    CHECK_EQ(message, 2 << 16 | M_OPEN << 8); /* its end */
     CHECK(comes(is_drained));
     char text[16] = "";
     fd = open(in_folder("%s/log"), O_RDONLY);

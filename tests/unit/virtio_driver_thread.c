@@ -37,7 +37,7 @@ static bool wait_for_interrupt(void)
     uint64_t began = real_ms();
     sleeps++;
     while (!vd_line()) {
-        if (real_ms() - began > 5000)
+        if (real_ms() - began > 60000)
             return false;
         sched_yield();
     }
@@ -176,7 +176,7 @@ static void drive(const char *more, uint64_t features)
     }
     CHECK(!failed);
     CHECK(kicks < total); /* in batches, and not one a request where it runs */
-    CHECK(work_free(m->board.work, 5000000000));
+    CHECK(work_free(m->board.work, 60000000000));
     m->board.work = NULL;
 }
 

@@ -147,22 +147,12 @@ static void request(unsigned q, unsigned head, uint8_t op, uint32_t in, uint32_t
 /* Runs until that many entries of the queue were used. */
 static bool wait_used(unsigned q, unsigned used)
 {
-    for (unsigned i = 0; i < 2000000; i++) {
-        vd_run();
-        if (vq_used_idx(q) == used)
-            return true;
-        sched_yield();
-    }
-    return false;
+    return VD_UNTIL(vq_used_idx(q) == used);
 }
 
 static bool wait_for(atomic_uint *what, unsigned n)
 {
-    for (unsigned i = 0; i < 2000000 && atomic_load(what) != n; i++) {
-        vd_run();
-        sched_yield();
-    }
-    return atomic_load(what) == n;
+    return VD_UNTIL(atomic_load(what) == n);
 }
 
 static bool echoed(unsigned head, unsigned len)
@@ -177,11 +167,7 @@ static bool echoed(unsigned head, unsigned len)
 static bool reset(void)
 {
     c_write(C_STATUS, 0, 1);
-    for (unsigned i = 0; i < 2000000 && vd_status(); i++) {
-        vd_run();
-        sched_yield();
-    }
-    return !vd_status();
+    return VD_UNTIL(!vd_status());
 }
 
 /* --- what the device is */
@@ -485,7 +471,7 @@ TEST(B5_fs_end_of_the_machine_with_requests_under_way)
     vq_kick(REQUEST);
     CHECK(wait_for(&keeping, 4));
     atomic_store(&released, true);
-    CHECK(work_free(work, 5000000000ull)); /* what runs ends, the rest is dropped */
+    CHECK(work_free(work, 60000000000)); /* what runs ends, the rest is dropped */
     m->board.work = NULL;
     devices_free(&m->board);
 }

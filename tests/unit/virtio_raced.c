@@ -155,11 +155,7 @@ static void race(const struct device_class *class, uint64_t want, unsigned n,
     pthread_join(thread, NULL);
     vd_run();
     c_write(C_STATUS, 0, 1);
-    for (unsigned i = 0; i < 100000 && vd_status(); i++) {
-        vd_run();
-        sched_yield();
-    }
-    CHECK_EQ(vd_status(), 0);
+    CHECK(VD_UNTIL(vd_status() == 0));
 }
 
 /* --- the disk */
@@ -203,7 +199,7 @@ static void disk(const char *more)
     CHECK(vq_used(0, &id, &len));
     CHECK_EQ(len, 21);
     CHECK_EQ(g_read(VQ_BUFFERS + 0x200, 1), 0);
-    CHECK(work_free(m->board.work, 5000000000));
+    CHECK(work_free(m->board.work, 60000000000));
     m->board.work = NULL;
 }
 TEST(V9_B5_a_disk_raced_by_its_driver)
