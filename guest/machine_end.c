@@ -112,7 +112,7 @@ static void on_silence(void *ctx)
 {
     struct machine *m = ctx;
     char text[64];
-    snprintf(text, sizeof text, "nothing came from the guest for %.3g s",
+    snprintf(text, sizeof text, "nothing came from the guest for %.10g s",
              (double)m->options->silence / (double)SECOND);
     machine_end(m, END_TIMEOUT, 0, text);
 }
@@ -139,7 +139,8 @@ static void on_timeout(void *arg)
 {
     struct machine *m = arg;
     char text[64];
-    snprintf(text, sizeof text, "the time was up after %.3g s", (double)m->options->timeout / (double)SECOND);
+    snprintf(text, sizeof text, "the time was up after %.10g s",
+             (double)m->options->timeout / (double)SECOND);
     machine_end(m, END_TIMEOUT, 0, text);
 }
 

@@ -110,7 +110,7 @@ static void put_value(FILE *out, const struct opt *o, const void *field)
             fprintf(out, i ? " %s" : "%s", list->v[i]);
         break;
     case OPT_TYPE_TIME:
-        fprintf(out, "%g s", (double)*(const uint64_t *)field / 1e9);
+        fprintf(out, "%.10g s", (double)*(const uint64_t *)field / 1e9);
         break;
     case OPT_TYPE_U32:
         fprintf(out, "%u (0x%x)", *(const uint32_t *)field, *(const uint32_t *)field);

@@ -16,7 +16,7 @@ test_batch_of_all_kinds() {
 
 vmlet run -k $value --device exit -m 16 # 42
 $pass
-run -k $idle -m 16 --timeout 0.3
+run -k $idle -m 16 --timeout 0.3125
 run -k $triple -m 16
 run -k '/no such kernel' -m 16
 END
@@ -24,7 +24,7 @@ END
     grep -q '^list:3  *42 .* ended with status 42$' out
     grep -q "^    vmlet run --timeout 15s -k $value --device exit -m 16\$" out
     grep -q '^list:4  *0 .* passed$' out
-    grep -q '^list:5  *124 .* timeout: the time was up after 0.3 s$' out
+    grep -q '^list:5  *124 .* timeout: the time was up after 0.3125 s$' out
     grep -q '^list:6  *123 .* triple-fault: vCPU 0' out
     grep -q '^list:7  *125 .* setup: kernel /no such kernel: No such file' out
     grep -q "^    vmlet run --timeout 15s -k '/no such kernel' -m 16\$" out
