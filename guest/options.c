@@ -82,7 +82,7 @@ const struct opt machine_option_table[] = {
 
     OPT_GROUP("Its memory"),
     OPT_STRING(T, hugetlbfs, "hugetlbfs", 0, "PATH", "RAM from this hugetlbfs mount"),
-    OPT_STRING(T, mem_file, "mem-file", 0, "FILE", "RAM is this file, shared with who maps it"),
+    OPT_STRING(T, mem_file, "mem-file", 0, "FILE", "RAM is this file, shared with whoever maps it"),
     OPT_FLAG(T, mem_shared, "mem-shared", 0, "RAM is a memfd"),
     OPT_FLAG(T, mem_prealloc, "mem-prealloc", 0, "take all of the RAM from the host at the start"),
 
@@ -91,9 +91,9 @@ const struct opt machine_option_table[] = {
              "a variable of its environment (without a value: vmlet's own)"),
     OPT_STRING(T, cwd, "cwd", 0, "DIR", "the folder of the guest that it runs in",
                .dflt = "the one that vmlet is in"),
-    OPT_STRING(T, user, "user", 0, "USER[:GROUP]", "whom it runs as: a number, or a name of the host's",
+    OPT_STRING(T, user, "user", 0, "USER[:GROUP]", "who it runs as: a number, or a user of the host",
                .dflt = "root"),
-    OPT_LIST(T, add, "add", 0, "FILE[:PATH]", "a file or folder for the generated initramfs"),
+    OPT_LIST(T, add, "add", 0, "FILE[:PATH]", "put a file or folder into the generated initramfs"),
     OPT_LIST(T, module, "module", 0, "NAME|FILE[,param=...]", "a kernel module to load first"),
     OPT_STRING(T, modules_dir, "modules-dir", 0, "DIR", "where the kernel's modules are",
                .dflt = "lib/modules/RELEASE beside the kernel or in /"),
@@ -110,26 +110,26 @@ const struct opt machine_option_table[] = {
     OPT_TIME(T, silence, "silence-timeout", 0,
              "end the guest when nothing came from it for that time, status 124", .dflt = "none"),
     OPT_CALL("fail-on", 0, set_fail_on, "LIST",
-             "what makes a run fail with status 123 that ended well: warn, bug, oops, kasan, ubsan, kcsan, "
+             "what makes a run that ended well fail, with status 123: warn, bug, oops, kasan, ubsan, kcsan, "
              "lockdep, hung, rcu, leak, taint in the kernel's log; lint; tests (KTAP in the output) that "
              "failed, or none"),
     OPT_LIST(T, allow, "allow", 0, "REGEX",
-             "trouble in the kernel's log that is none: its trace has a line like that"),
+             "excuse trouble in the kernel's log: a report in which a line matches"),
     OPT_STRING(T, junit, "junit", 0, "FILE", "write the run, its tests and its trouble as JUnit XML",
                .flags = OPT_OUTER),
     OPT_STRING(T, symbols, "symbols", 0, "FILE",
                "vmlinux or System.map: addresses in reports, register dumps and traces get names"),
-    OPT_ENUM(T, loglevel, "loglevel", 0, loglevels, "what vmlet says about itself", .dflt = "warning"),
+    OPT_ENUM(T, loglevel, "loglevel", 0, loglevels, "how much vmlet says about itself", .dflt = "warning"),
 
     OPT_GROUP("Driver bring-up"),
-    OPT_LIST(
-        T, trace, "trace", 0, "LIST",
-        "a line for every access to these devices (edu,e1000…), or of all one kind: pci, irq, dma, mem; all"),
+    OPT_LIST(T, trace, "trace", 0, "LIST",
+             "a line for every access to these devices (edu,e1000…), or to all of one kind: pci, irq, dma, "
+             "mem; all"),
     OPT_STRING(T, trace_file, "trace-file", 0, "FILE", "the trace as JSON lines, too"),
     OPT_LIST(T, faults, "fault", 0, "ID:EVENT[.ARG]:ACTION@K",
              "the K-th read, write, dma, irq… of a device meets drop, double, spurious, ones, fail, delay or "
              "flap"),
-    OPT_FLAG(T, lint, "lint", 0, "tell what drivers do wrong, once each"),
+    OPT_FLAG(T, lint, "lint", 0, "report what drivers do wrong, each thing once"),
     OPT_GROUP("Many boots"),
     OPT_U32(T, repeat, "repeat", 0, "N",
             "the same boot N times; ends with the status of the first that failed", .min = 1,
@@ -141,9 +141,9 @@ const struct opt machine_option_table[] = {
         "the same boot with the K-th register read of that device giving ones, for each K, then with the "
         "K-th DMA failing, then with the K-th interrupt lost; 1 if the kernel dies, warns or hangs",
         .flags = OPT_OUTER),
-    OPT_U32(T, sweep_max, "sweep-max", 0, "N", "so many Ks of each kind at most, evenly spread", .min = 1,
+    OPT_U32(T, sweep_max, "sweep-max", 0, "N", "at most so many Ks of each kind, evenly spread", .min = 1,
             .dflt = "100", .flags = OPT_OUTER),
-    OPT_U32(T, jobs, "jobs", 'j', "N", "so many boots at a time", .min = 1, .max = 1024, .dflt = "1",
+    OPT_U32(T, jobs, "jobs", 'j', "N", "how many boots run at a time", .min = 1, .max = 1024, .dflt = "1",
             .flags = OPT_OUTER),
     OPT_STRING(T, logs, "logs", 0, "DIR", "the output of each boot as a file there", .flags = OPT_OUTER),
 
