@@ -240,8 +240,7 @@ void user_free(struct user *u)
         return;
     port_free(&u->port);
     fwds_free(u->fwds);
-    if (u->tcp)
-        tcp_free(u->tcp);
+    tcp_free(u->tcp);
     flows_free(u->flows);
     frags_free(u->frags);
     dns_free(u->dns);

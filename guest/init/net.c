@@ -53,15 +53,6 @@ static unsigned n_cards;
 static long control = -1; /* a socket for ioctl() */
 static bool hosts_root;
 
-static uint64_t now_ms(void)
-{
-    struct {
-        long seconds, nanoseconds;
-    } t = {0, 0};
-    SYS(clock_gettime, 1 /* CLOCK_MONOTONIC */, &t);
-    return (uint64_t)t.seconds * 1000 + (uint64_t)t.nanoseconds / 1000000;
-}
-
 /* ---- interfaces */
 
 static bool request(const struct card *c, unsigned what, struct ifreq *r)

@@ -42,13 +42,6 @@ static struct {
     uint64_t drain_by, kill_at, off_at;
 } pump;
 
-static uint64_t now_ms(void)
-{
-    long ts[2];
-    SYS(clock_gettime, 1 /* CLOCK_MONOTONIC */, ts);
-    return (uint64_t)ts[0] * 1000 + (uint64_t)ts[1] / 1000000;
-}
-
 /* ---- towards the command ---- */
 
 static void in_close(void)

@@ -87,6 +87,15 @@ const char *text_number(char out[24], unsigned long n)
     return p;
 }
 
+uint64_t now_ms(void)
+{
+    struct {
+        long seconds, nanoseconds;
+    } t = {0, 0};
+    SYS(clock_gettime, 1 /* CLOCK_MONOTONIC */, &t);
+    return (uint64_t)t.seconds * 1000 + (uint64_t)t.nanoseconds / 1000000;
+}
+
 const char *text_error(long error)
 {
     static const struct {

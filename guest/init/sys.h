@@ -66,6 +66,8 @@ size_t text_join(char *out, size_t size, ...) __attribute__((sentinel));
 const char *text_number(char out[24], unsigned long n);
 /* What a shell would say: "No such file or directory"; for rare ones "error 71". */
 const char *text_error(long error);
+/* CLOCK_MONOTONIC */
+uint64_t now_ms(void);
 
 /* setup.c: the file systems, devices and the loopback interface. */
 void setup_system(void);
