@@ -31,7 +31,7 @@ struct options {
 const struct opt batch_option_table[] = {
     OPT_U32(T, jobs, "jobs", 'j', "N", "how many run at a time", .min = 1, .max = 1024, .dflt = "1"),
     OPT_TIME(T, timeout, "timeout", 0, "for lines that give none themselves, see `vmlet help run`",
-             .dflt = "none"),
+             .dflt = "0: none"),
     OPT_FLAG(T, fail_fast, "fail-fast", 0, "the first that fails ends all"),
     OPT_STRING(T, logs, "logs", 0, "DIR", "the output of each line as a file there"),
     OPT_STRING(T, junit, "junit", 0, "FILE", "write how the lines ended as JUnit XML"),

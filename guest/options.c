@@ -102,13 +102,13 @@ const struct opt machine_option_table[] = {
     OPT_ENUM(T, console, "console", 0, consoles, "what the guest's console is", .dflt = "serial"),
     OPT_STRING(T, kernel_log, "kernel-log", 0, "FILE|stderr|stdout|none", "where the kernel's log goes",
                .dflt = "stderr with a command, stdout without"),
-    OPT_TIME(T, timeout, "timeout", 0, "end the guest after that time, status 124", .dflt = "none"),
+    OPT_TIME(T, timeout, "timeout", 0, "end the guest after that time, status 124", .dflt = "0: none"),
     OPT_STRING(T, result, "result", 0, "FILE", "write how it ended: source, status, reason, detail, times",
                .flags = OPT_OUTER),
     OPT_STRING(T, report, "report", 0, "FILE", "as --result, for whoever started this",
                .flags = OPT_HIDDEN | OPT_OUTER),
     OPT_TIME(T, silence, "silence-timeout", 0,
-             "end the guest when nothing came from it for that time, status 124", .dflt = "none"),
+             "end the guest when nothing came from it for that time, status 124", .dflt = "0: none"),
     OPT_CALL("fail-on", 0, set_fail_on, "LIST",
              "what makes a run that ended well fail, with status 123: warn, bug, oops, kasan, ubsan, kcsan, "
              "lockdep, hung, rcu, leak, taint in the kernel's log; lint; tests (KTAP in the output) that "
