@@ -200,8 +200,9 @@ static int verb_send(const struct verb *verb, int argc, char **argv)
         return all.status | (error != NULL);
     }
     int at = find_word(argc, argv, "-n", "--name"), taken = at < argc ? 2 : 1;
-    if (at == argc)
-        at = 0;
+    if (at == argc) /* the first word that may be a name: `stop --now NAME` as well */
+        for (at = 0; at < argc && !strncmp(argv[at], "--", 2);)
+            at++;
     if (argc < at + taken)
         return usage(verb, "which guest? (`vmlet list` names them)");
     const char *name = argv[at + taken - 1];

@@ -113,6 +113,8 @@ test_verbs() {
     status 0 "$vmlet" stat -a -m
     status 125 "$vmlet" help bogus && line bogus
     status 125 "$vmlet" pause && line 'which guest'
+    status 125 "$vmlet" stop --now && line 'which guest'
+    status 1 "$vmlet" stop --now nobody && line '^vmlet: nobody: no such guest'
     status 1 "$vmlet" pause nobody && line nobody
     status 1 "$vmlet" pause ../../x && line 'name "../../x"'
     status 0 "$vmlet" pause -a
