@@ -189,8 +189,11 @@ test_readme_channels_and_balloon() { # 300 s, soak
     run_line 0 'port=log=file:log.txt'
     expect "$(cat log.txt)" = hi
     line=$(readme_line 'vmlet run -k bzImage -m 2G --balloon --name g')
-    sh -c "exec $line" >g.out 2>&1 </dev/null &
+    mkfifo held
+    exec 9<>held # an input that does not end: with it, the shell would, and the guest
+    sh -c "exec $line" >g.out 2>&1 <&9 &
     guest=$!
+    stop_later $guest
     wait_for 60 sh -c 'vmlet stat g -m | grep -q "^free "' # the guest's own words: its driver is there
     run_line 0 'vmlet balloon g +512'
     wait_for 30 sh -c 'vmlet balloon g | grep -q "^balloon  512 MiB of 2048 MiB"'
