@@ -221,7 +221,7 @@ TEST(fuse_a_listing_that_is_wound_back_is_read_anew)
 TEST(fuse_many_folders_half_listed_take_no_more_than_their_share)
 {
     enum {
-        FOLDERS = 200,
+        FOLDERS = 160,
         EACH = 1200,
         MOST = 4 << 20
     };
