@@ -164,7 +164,9 @@ static void thr_write(struct device *dev, unsigned index, uint64_t value)
             loop_timer_set(&s->tx_timer, want == 2 ? 0 : loop_now(s->dev.board->loop) + TX_DELAY_NS);
         }
     }
-    if (s->tx_since >= (fifos_on(s) ? FIFO : 1))
+    if (!fifos_on(s))
+        update_irq(s); /* it falls: each byte's interrupt is an edge, also where nobody read IIR */
+    if (s->tx_since >= (fifos_on(s) ? FIFO : 1) || !s->backend)
         tx_settle(s);
     update_irq(s);
 }

@@ -223,6 +223,39 @@ TEST(serial_without_fifos)
     board_break(&fb);
 }
 
+/* What an edge-triggered interrupt controller has counted. */
+static unsigned rises(void)
+{
+    return (fb.irq.changes[4] + 1) / 2;
+}
+
+/* A handler for an edge-triggered line that writes the next byte and does not read IIR. */
+TEST(serial_each_byte_sent_without_fifos_is_an_edge)
+{
+    start();
+    outb(&fb, MCR, 0x0b);
+    outb(&fb, IER, 0x02);
+    for (unsigned i = 0; i < 10; i++) {
+        CHECK_EQ(rises(), i + 1);
+        outb(&fb, THR, 'a' + i);
+    }
+    board_run(&fb, 5000000);
+    CHECK(!memcmp(host.out, "abcdefghij", 10));
+    board_break(&fb);
+}
+
+TEST(serial_without_a_backend_sends_at_once)
+{
+    board_make(&fb);
+    com1 = board_device(&fb, &serial_class, "index=0");
+    open_port(0x02);
+    CHECK_EQ(inb(&fb, IIR), 0xc2);
+    CHECK(!irq4());
+    outb(&fb, THR, 'x');
+    CHECK(irq4()); /* although nobody looks at LSR */
+    board_break(&fb);
+}
+
 TEST(serial_receive_trigger_levels_and_timeout)
 {
     static const struct {
