@@ -247,8 +247,8 @@ struct e1000 {
 
     /* state */
     uint16_t eeprom[E1000_EEPROM], phy[E1000_PHY];
-    uint32_t
-        wire_shift; /* microwire: bits that came in since CS rose, below a marker; 0: deaf until CS falls */
+    /* microwire: bits that came in since CS rose, below a marker; 0: deaf until CS falls */
+    uint32_t wire_shift;
     uint16_t wire_out; /* bits still to go out, the next one highest */
     uint8_t wire_left;
     uint8_t wire_write; /* erase and write are enabled */

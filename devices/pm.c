@@ -26,8 +26,8 @@ enum {
     RTC_STS = 1 << 10,
     WAK_STS = 1 << 15,
     PM1_STS_ALL = TMR_STS | BM_STS | GBL_STS | PWRBTN_STS | SLPBTN_STS | RTC_STS | WAK_STS,
-    PM1_EN_ALL =
-        TMR_STS | GBL_STS | PWRBTN_STS | SLPBTN_STS | RTC_STS, /* each enables the status bit of its place */
+    /* each enables the status bit of its place */
+    PM1_EN_ALL = TMR_STS | GBL_STS | PWRBTN_STS | SLPBTN_STS | RTC_STS,
 
     SCI_EN = 1 << 0,
     BM_RLD = 1 << 1,
@@ -46,8 +46,8 @@ struct pm {
     struct irq_line sci;
     struct device_timer carry;
     uint16_t sts, en, cnt;
-    uint64_t
-        carries_seen; /* changes of the timer's bit 31 up to the last one that is in TMR_STS or was cleared */
+    /* changes of the timer's bit 31 up to the last one that is in TMR_STS or was cleared */
+    uint64_t carries_seen;
 };
 
 static struct pm *to_pm(struct device *dev)

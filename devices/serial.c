@@ -30,8 +30,8 @@ enum {
     TX_RING = 8192,       /* bytes; powers of two */
     RX_RING = 2048,       /* characters */
     POLLS_TO_LISTEN = 16, /* reads of LSR in a row that make a polling guest */
-    TX_DELAY_NS =
-        1000000, /* from a first byte to the backend: so that bytes gather, and cost one wake together */
+    /* from a first byte to the backend: so that bytes gather, and cost one wake together */
+    TX_DELAY_NS = 1000000,
     ERROR_BREAK = 0x100, /* in a character of the receive side */
 };
 

@@ -89,8 +89,8 @@ static void put_pci(struct aml *a, const struct acpi_board *b)
     put_osc(a);
     aml_end(a);
 
-    /* ECAM is not the bridge's to pass on. A device of its own holds it, which is where Linux looks for it.
-     */
+    /* ECAM is not the bridge's to pass on. A device of its own holds it, which is where Linux looks for
+     * it. */
     aml_device(a, "ECAM");
     aml_name_eisa(a, "_HID", "PNP0C02");
     aml_name(a, "_CRS");

@@ -163,8 +163,8 @@ bool load_initrds(struct load *load, uint64_t limit, uint64_t *gpa, uint64_t *si
     return true;
 }
 
-/* boot.rst, "32-bit Boot Protocol": flat __BOOT_CS and __BOOT_DS. The others ask for no GDT and get the same.
- */
+/* boot.rst, "32-bit Boot Protocol": flat __BOOT_CS and __BOOT_DS. The others ask for no GDT and get the
+ * same. */
 static bool load_gdt(struct load *load, enum boot_mode mode, uint64_t *gpa)
 {
     uint8_t gdt[BOOT_DS + 8] = {0};

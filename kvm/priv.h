@@ -79,8 +79,8 @@ struct vcpus {
     void *ctx;
     struct kvm_coalesced_mmio_ring *ring; /* NULL: none */
     struct lock ring_lock;
-    pthread_mutex_t
-        hold_lock; /* taken from hold() to release(); outside of the ranks: its holder takes none */
+    /* taken from hold() to release(); outside of the ranks: its holder takes none */
+    pthread_mutex_t hold_lock;
     _Atomic bool paused;
     struct clock_pause {
         bool kvmclock, tsc; /* whether it was read */

@@ -70,8 +70,8 @@ struct balloon {
     struct virtio_device v; /* first */
     bool noreporting;
     uint32_t num_pages, actual;
-    uint32_t
-        done[2]; /* page numbers of the list at the head of the queue that are worked off: inflate, deflate */
+    /* page numbers of the list at the head of the queue that are worked off: inflate, deflate */
+    uint32_t done[2];
     uint64_t stats[STATS_KNOWN];
     uint32_t stats_there;            /* set of 1 << tag */
     uint64_t stats_at, stats_asked;  /* loop's time; 0: never, not waited for */

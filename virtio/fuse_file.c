@@ -14,8 +14,8 @@ enum {
     OPEN_FLAGS = O_ACCMODE | O_TRUNC | O_SYNC | O_DSYNC | O_NOATIME,
     IOV_MOST = 1024, /* UIO_MAXIOV */
     AT_ONCE_MOST = 1 << 16,
-    COPY_MOST =
-        1 << 27, /* in one request: it holds a thread, and a reset waits for it. Who wants more asks again */
+    /* in one request: it holds a thread, and a reset waits for it. Who wants more asks again */
+    COPY_MOST = 1 << 27,
 };
 
 /* Asks for the mode alone: who asks for a file's times makes its next write leave a finer, dearer one (Linux 6.13). */

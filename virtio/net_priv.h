@@ -48,8 +48,8 @@ enum {
     NET_VLANS = 4096,
     NET_FLOWS = 256,
 
-    NET_QUIET_FRAMES =
-        4, /* sent, and the driver not told: as many, and as large, as tie up nobody's buffers */
+    /* sent, and the driver not told: as many, and as large, as tie up nobody's buffers */
+    NET_QUIET_FRAMES = 4,
     NET_QUIET_BYTES = 1024,
 
     NET_ANNOUNCEMENTS = 3,

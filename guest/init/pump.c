@@ -9,8 +9,8 @@
 #include <asm/ioctls.h>
 
 enum {
-    PTY_DRAIN_MS =
-        250, /* a pty hands data over from a kernel thread; its end is an EIO, unless it is still held */
+    /* a pty hands data over from a kernel thread; its end is an EIO, unless it is still held */
+    PTY_DRAIN_MS = 250,
     POWER_OFF_MS = 5000, /* vmlet ends the machine on the status; without it, we do */
     SIG_CONT = 18,
     SIG_HUP = 1,

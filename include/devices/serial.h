@@ -63,8 +63,8 @@ struct serial_backend_ops {
     /* Takes up to len bytes from the guest and returns how many; after fewer than len it calls
      * serial_tx_ready() when it can take more, and write is not called before. */
     size_t (*write)(struct serial_backend *b, const uint8_t *data, size_t len);
-    /* serial_rx() took less than it was given, and now there is room. NULL: the backend never gives too much.
-     */
+    /* serial_rx() took less than it was given, and now there is room. NULL: the backend never gives too
+     * much. */
     void (*rx_ready)(struct serial_backend *b);
     /* The guest set DTR, RTS or break to this. NULL: ignored. */
     void (*lines)(struct serial_backend *b, bool dtr, bool rts, bool brk);
@@ -84,8 +84,8 @@ size_t serial_rx_room(struct device *serial);
 size_t serial_rx(struct device *serial, const void *data, size_t len);
 /* Sends a break: LSR.BI with a NUL byte, in order after what was given before. */
 void serial_break(struct device *serial);
-/* Modem lines in: bits of MSR's upper half (0x10 CTS, 0x20 DSR, 0x40 RI, 0x80 DCD). At start CTS | DSR | DCD.
- */
+/* Modem lines in: bits of MSR's upper half (0x10 CTS, 0x20 DSR, 0x40 RI, 0x80 DCD). At start CTS | DSR |
+ * DCD. */
 void serial_modem(struct device *serial, uint8_t lines);
 /* The backend can take bytes again. */
 void serial_tx_ready(struct device *serial);

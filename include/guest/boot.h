@@ -53,8 +53,8 @@ struct boot_info {
     char version[256];    /* the whole string, release first; empty as above */
 };
 
-/* A file (path) or bytes in memory (path NULL, or a name for messages and module strings, and data != NULL).
- */
+/* A file (path) or bytes in memory (path NULL, or a name for messages and module strings, and data !=
+ * NULL). */
 struct boot_source {
     const char *path;
     const void *data;
@@ -67,8 +67,8 @@ struct boot_config {
     const struct boot_source *initrds;
     unsigned n_initrds; /* Linux and PVH get them joined, each padded to 4 bytes; Multiboot one module each */
     uint64_t rsdp;      /* guest address of ACPI's RSDP, 0 for none */
-    const void *
-        rng_seed; /* handed to Linux as SETUP_RNG_SEED, or NULL; the copy in guest RAM is the only one made */
+    /* handed to Linux as SETUP_RNG_SEED, or NULL; the copy in guest RAM is the only one made */
+    const void *rng_seed;
     uint32_t rng_seed_size;
 };
 
@@ -125,8 +125,8 @@ enum {
     BOOT_E820_MAX = 8,
 };
 
-/* The map of a machine with ram_size bytes of RAM, ascending, without overlap; returns the number of entries.
- */
+/* The map of a machine with ram_size bytes of RAM, ascending, without overlap; returns the number of
+ * entries. */
 unsigned boot_e820(uint64_t ram_size, struct boot_e820 map[BOOT_E820_MAX]);
 
 #endif

@@ -17,7 +17,7 @@
  *     channel_rx(ch, bytes, n)        from COM2; returns how many were taken
  *     channel_tx(ch, buf, n)          for COM2: fills buf, returns how many
  *     channel_stdin(ch, bytes, n)     from vmlet's stdin; returns how many were taken (0: wait for
- * ops->stdin_room)
+ *                                     ops->stdin_room)
  */
 #ifndef GUEST_CHANNEL_H
 #define GUEST_CHANNEL_H

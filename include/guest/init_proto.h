@@ -45,8 +45,8 @@ enum {
     FRAME_MAX = 4096, /* payload bytes of one frame */
 
     STDIN_WINDOW = 16384, /* held by init until the command reads it */
-    OUTPUT_WINDOW =
-        65536, /* each of stdout and stderr, held by vmlet until its own stdout or stderr takes it */
+    /* each of stdout and stderr, held by vmlet until its own stdout or stderr takes it */
+    OUTPUT_WINDOW = 65536,
 };
 
 enum frame_type {
@@ -58,8 +58,8 @@ enum frame_type {
     FRAME_CREDIT = 6, /* both struct frame_credit: that many more bytes of a stream may be sent */
     FRAME_STDIN = 16, /* h>g  bytes */
     FRAME_STDIN_END = 17, /* h>g  no payload */
-    FRAME_CLOSED =
-        18, /* h>g  uint32_t FRAME_STDOUT or FRAME_STDERR: nobody reads it any more (SIGPIPE in the guest) */
+    /* h>g  uint32_t FRAME_STDOUT or FRAME_STDERR: nobody reads it any more (SIGPIPE in the guest) */
+    FRAME_CLOSED = 18,
     FRAME_WINSIZE = 19, /* h>g  struct frame_winsize */
     FRAME_SIGNAL = 20,  /* h>g  uint32_t signal: to the command's (pty: foreground) process group */
     FRAME_STOP = 21,    /* h>g  uint32_t milliseconds: SIGTERM, then SIGKILL when that time is over */

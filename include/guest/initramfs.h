@@ -40,8 +40,8 @@ struct initramfs_spec {
     const char *const *wanted;
     const char *modules_dir; /* --modules-dir, or NULL */
     const char *kernel_path; /* of the image; NULL: not known */
-    const char
-        *kernel_release; /* first word of the image's version string; NULL: not known, nothing is checked */
+    /* first word of the image's version string; NULL: not known, nothing is checked */
+    const char *kernel_release;
 
     const char *const *shares; /* as in the command file, or NULL */
     bool host_root;            /* the guest's root is the host's: no programs or libraries are brought */

@@ -53,8 +53,8 @@ enum {
 
 struct klog_report {
     unsigned kinds; /* set of 1 << enum klog_kind */
-    const char *
-        text; /* its lines, each with a line end; the first is what names the trouble. Until the callback returns */
+    /* its lines, each with a line end; the first is what names the trouble. Until the callback returns */
+    const char *text;
     size_t first;       /* length of the first, without the line end */
     unsigned truncated; /* lines that found no room */
 };

@@ -36,8 +36,8 @@ void place_init(struct place *place, uint64_t ram_size);
 enum place_result place_claim(struct place *place, uint64_t gpa, uint64_t size)
     __attribute__((warn_unused_result));
 
-/* The highest multiple of align (a power of two) in [min, limit) with size free bytes below limit; claims it.
- */
+/* The highest multiple of align (a power of two) in [min, limit) with size free bytes below limit; claims
+ * it. */
 bool place_find(struct place *place, uint64_t size, uint64_t align, uint64_t min, uint64_t limit,
                 uint64_t *gpa) __attribute__((warn_unused_result));
 

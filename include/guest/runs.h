@@ -29,8 +29,8 @@ enum run_state {
 
 struct run {
     unsigned number; /* in the order of a table */
-    const char
-        *where; /* what it is called: "list:7", "boot 3"; its log too, with what a file name may have */
+    /* what it is called: "list:7", "boot 3"; its log too, with what a file name may have */
+    const char *where;
     char *const *words; /* of the command line, after "vmlet run"; NULL ends them */
     int n_words;
     const char *name;    /* of the guest, where the words give none; NULL: vmlet's own choice */

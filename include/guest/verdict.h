@@ -37,9 +37,8 @@ struct verdict_config {
     const struct gate *gate;
     struct symbols *symbols;   /* NULL: none */
     void (*silent)(void *ctx); /* nothing came for --silence-timeout */
-    void (*learn)(
-        void *
-            ctx); /* symbols are about to be used: find out where the kernel is. Not called without symbols */
+    /* symbols are about to be used: find out where the kernel is. Not called without symbols */
+    void (*learn)(void *ctx);
     void *ctx;
 };
 /* NULL: no memory. */

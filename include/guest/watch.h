@@ -29,9 +29,8 @@ enum watch_event {
 };
 
 struct watch {
-    void (*event)(
-        void *arg, enum watch_event event,
-        const char *line); /* line: without what stands before the kernel's message, and without line end */
+    /* line: without what stands before the kernel's message, and without line end */
+    void (*event)(void *arg, enum watch_event event, const char *line);
     void *arg;
     size_t len;
     char line[WATCH_LINE + 1];

@@ -114,8 +114,8 @@ int vcpu_set_boot(struct vcpu *vcpu, const struct vcpu_boot *boot) __attribute__
 bool vcpus_start(struct vcpus *vcpus, char *err, size_t err_size) __attribute__((warn_unused_result));
 /* Asks all threads to end, from any thread, a vCPU's own included; does not wait. */
 void vcpus_stop(struct vcpus *vcpus);
-/* Waits for them; not from a vCPU's thread, nor with a lock that a callback may want. Implies vcpus_stop().
- */
+/* Waits for them; not from a vCPU's thread, nor with a lock that a callback may want. Implies
+ * vcpus_stop(). */
 void vcpus_join(struct vcpus *vcpus);
 
 /* Loop thread only, no device lock held. pause() returns when all are parked, their last port or register

@@ -64,8 +64,8 @@ struct board {
     struct work *work;   /* for what blocks; NULL in tests that need none */
     unsigned cpus;       /* vCPUs; 0 counts as 1 */
 
-    /* Any thread, a device's lock may be held; returns at once. The first call counts, later ones do nothing.
-     */
+    /* Any thread, a device's lock may be held; returns at once. The first call counts, later ones do
+     * nothing. */
     void (*end)(void *ctx, enum board_end why, int status);
     void *end_ctx;
 
@@ -111,8 +111,8 @@ struct device_class {
     /* Options are in, registers at reset. Adds its regions to the board, makes its lines and timers. NULL, or
      * a sentence without the device's name (may be in dev->error). */
     const char *(*init)(struct device *dev, struct board *board);
-    void (*reset)(
-        struct device *dev); /* after the registers went back; also called once after init. NULL: nothing */
+    /* after the registers went back; also called once after init. NULL: nothing */
+    void (*reset)(struct device *dev);
     /* After a load: NULL, or why the state cannot be; derives again what follows from it (lines, timers). */
     const char *(*loaded)(struct device *dev);
     /* Set-up thread, nothing else runs any more: gives back what init took from the host. */

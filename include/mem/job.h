@@ -22,8 +22,8 @@
 struct device;
 
 struct job {
-    uint32_t
-        field; /* where the bit is that says that it runs: in 32 bits of the device, or the low ones of 64 */
+    /* where the bit is that says that it runs: in 32 bits of the device, or the low ones of 64 */
+    uint32_t field;
     uint32_t busy;
     uint64_t ns;
     void (*done)(struct device *dev);

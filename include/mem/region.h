@@ -44,8 +44,8 @@ struct space;
 
 enum {
     REGION_DEPTH_MAX = 32, /* containers and aliases inside each other; deeper ones are refused */
-    REGION_VISITS_MAX =
-        1u << 18, /* regions visited in one walk, once for each way to them; see region_add() */
+    /* regions visited in one walk, once for each way to them; see region_add() */
+    REGION_VISITS_MAX = 1u << 18,
 };
 
 enum region_kind {

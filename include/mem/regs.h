@@ -58,9 +58,8 @@ enum reg_flag {
     REG_WO = 1 << 1,   /* only writes see this entry */
     REG_KEEP = 1 << 2, /* the reset value is set when the device is made, and survives device_reset() */
     REG_PURE = 1 << 3, /* the read callback changes nothing: dumps may call it */
-    REG_LOW =
-        1
-        << 4, /* narrow accesses: of the low bytes; a write clears the others, at higher offsets is nothing */
+    /* narrow accesses: of the low bytes; a write clears the others, at higher offsets is nothing */
+    REG_LOW = 1 << 4,
     REG_DMA = 1 << 5,   /* a write starts DMA: for --lint */
     REG_START = 1 << 6, /* a write starts the job: mem/job.h */
 };

@@ -87,8 +87,8 @@ struct watch_event {
     void *data;             /* DMA: to or from; NULL where pieces of RAM were handed out (dma_iov) */
     const struct reg *reg;  /* REG; CONFIG and REFUSED: or NULL */
     enum reg_fault refused; /* REFUSED */
-    struct reg_map
-        *map; /* before() of REG: the bank. It is asked by offset, before the register is looked up */
+    /* before() of REG: the bank. It is asked by offset, before the register is looked up */
+    struct reg_map *map;
     const char *text;
 };
 

@@ -104,8 +104,8 @@ struct ip_out {
     struct ip_addr src, dst; /* of one family */
     uint8_t proto;
     uint8_t ttl; /* 0: 64 */
-    void *
-        header; /* the TCP, UDP or ICMP header (its checksum field is filled in here), and what follows it if short */
+    /* the TCP, UDP or ICMP header (its checksum field is filled in here), and what follows it if short */
+    void *header;
     size_t hlen;             /* <= IP_OUT_HEADER_MAX */
     const struct iovec *iov; /* the rest */
     int n;

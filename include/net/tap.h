@@ -41,9 +41,8 @@ struct tap_options {
     const char *script, *downscript; /* NULL: none. Run with the interface's name as the one argument */
     const char *address; /* of an interface that this makes: "192.168.33.1" or "10.1.0.1/16"; NULL: none */
     unsigned queues;     /* 0: 1. More than one are for vhost; the port uses the first */
-    void (*gone)(
-        void
-            *ctx); /* it was deleted: once, from the loop, with nobody else on the stack. NULL: nobody asks */
+    /* it was deleted: once, from the loop, with nobody else on the stack. NULL: nobody asks */
+    void (*gone)(void *ctx);
     void *gone_ctx;
 };
 

@@ -15,8 +15,8 @@ enum {
     PCI_CONFIG_DATA = 0xcfc,    /* CONFIG_DATA, a window of four bytes */
     PCI_IO_FIRST = 0xc000,      /* I/O BARs */
     PCI_IO_LAST = 0xffff,
-    PCI_BUSES =
-        1, /* told to guests; Linux asks every slot of every bus in MCFG: 16,000 exits for 256 of them */
+    /* told to guests; Linux asks every slot of every bus in MCFG: 16,000 exits for 256 of them */
+    PCI_BUSES = 1,
     PCI_INTX_GSI = 16, /* first of the eight lines that INTx is spread over */
     PCI_INTX_GSIS = 8,
 };

@@ -87,8 +87,8 @@ struct virtio_device;
 
 struct virtio_type {
     uint16_t id; /* 1 network card, 2 disk, 3 console, 4 entropy … (5) */
-    uint16_t
-        legacy_id; /* PCI device id of the transitional device, if the device can do without VERSION_1; 0: it cannot */
+    /* PCI device id of the transitional device, if the device can do without VERSION_1; 0: it cannot */
+    uint16_t legacy_id;
     uint32_t pci_class; /* base class << 16 | subclass << 8 | interface */
     uint64_t features;  /* 1ull << bit, besides the transport's */
     void (*queue_ready)(struct virtio_device *v, struct virtq *q);

@@ -47,9 +47,9 @@ struct vhost_options {
     const struct vhost_ops *ops; /* NULL: /dev/vhost-net */
     void *ctx;
     unsigned pairs;
-    int tap
-        [VHOST_PAIRS_MAX]; /* descriptors of taps with a header of 12 bytes (TUNSETVNETHDRSZ), not blocking */
-    bool uso;              /* the tap knows UDP segmentation */
+    /* descriptors of taps with a header of 12 bytes (TUNSETVNETHDRSZ), not blocking */
+    int tap[VHOST_PAIRS_MAX];
+    bool uso; /* the tap knows UDP segmentation */
     /* What the driver takes unfinished (PORT_ACCEPT_); a pair comes into use or goes out of it. Any thread, the card's lock held.
      * false: the host refused, and it is said. */
     void (*offload)(void *tap_ctx, uint8_t accepts);

@@ -18,8 +18,8 @@
 
 enum {
     CHUNK = 16384,
-    LAST_CHUNKS =
-        64, /* after its end: more than a pipe holds, should somebody else hold it too and go on writing */
+    /* after its end: more than a pipe holds, should somebody else hold it too and go on writing */
+    LAST_CHUNKS = 64,
 };
 
 /* Between fork and exec: nothing but system calls. */

@@ -30,8 +30,8 @@ struct work {
     pthread_cond_t fewer; /* for work_free(): a thread ended */
     struct job_list queue, finished;
     unsigned limit, threads, idle, pending;
-    unsigned
-        queued; /* jobs that nobody has begun; an idle thread that was woken for one may still be waking up */
+    /* jobs that nobody has begun; an idle thread that was woken for one may still be waking up */
+    unsigned queued;
     bool freed, abandoned;
     struct loop_task task;     /* calls done() */
     struct loop_task fallback; /* runs the queue when there is no thread at all */

@@ -49,12 +49,12 @@ void loop_run(struct loop *loop);
 /* Any thread. loop_run() returns after the current pass; a stop that comes first is not lost. */
 void loop_stop(struct loop *loop);
 
-/* One pass that does not sleep. Returns how many callbacks ran: `while (loop_step(l)) ;` runs the loop dry.
- */
+/* One pass that does not sleep. Returns how many callbacks ran: `while (loop_step(l)) ;` runs the loop
+ * dry. */
 unsigned loop_step(struct loop *loop);
 
-/* Any thread: the clock now; the earliest deadline (LOOP_NEVER: none), for tests that move their clock there.
- */
+/* Any thread: the clock now; the earliest deadline (LOOP_NEVER: none), for tests that move their clock
+ * there. */
 uint64_t loop_now(const struct loop *loop);
 uint64_t loop_next(struct loop *loop);
 

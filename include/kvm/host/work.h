@@ -16,8 +16,8 @@ struct work;
 
 struct work_job {
     void (*run)(void *arg); /* in the pool */
-    void (*done)(
-        void *arg); /* on the loop, after run(); may submit the job again, or free it. NULL: nothing to do */
+    /* on the loop, after run(); may submit the job again, or free it. NULL: nothing to do */
+    void (*done)(void *arg);
     void *arg;
     struct work_job *next_;
     uint8_t state_;
