@@ -118,6 +118,7 @@ test_S3_traces_nobody_takes() {
     reader=$!
     drive --trace edu --trace-file fifo
     kill $reader
+    wait $reader || : # it is the last one
     want_status=125
     drive --trace edu --trace-file fifo --timeout 1 && line 'fifo: nobody opened the FIFO for reading'
     "$vmlet" run -k "$edu_driver" -m 16 -c 1 --device exit --device edu --trace edu --trace-file fifo 2>err &

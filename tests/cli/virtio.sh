@@ -22,11 +22,11 @@ test_disks_that_are_none() {
         cat err
     done
     truncate -s 1M d.img
-    "$vmlet" run -k "$idle" -m 16 --name d --timeout 90 -d d.img &
-    until_true "$vmlet" info d mtree >/dev/null
+    guest d "$idle" -d d.img
     got=0
     "$vmlet" run -k "$value" -d d.img 2>err || got=$?
-    kill $!
+    kill $guest
+    ended 143 # until then the disk is its own
     [ "$got" = 125 ] && grep -q 'another process has it as its disk' err
     "$vmlet" run -k "$value" --device exit -d d.img,ro --device virtio-blk,file=d.img,ro || got=$?
     [ "$got" = 42 ]
