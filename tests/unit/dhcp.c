@@ -408,7 +408,9 @@ TEST(init_renews)
     say(DHCP_ACK, options, sizeof options - 1);
     ended(pid);
     for (unsigned i = 0; i < 2; i++) {
-        CHECK(comes(DHCP_REQUEST));
+        do /* the first request, said again before it was answered, has no address yet */
+            CHECK(comes(DHCP_REQUEST));
+        while (!memcmp(asked + 12, "\0\0\0\0", 4));
         CHECK(!memcmp(asked + 12, "\x0a\x00\x02\x0f", 4));
         say(DHCP_ACK, options, sizeof options - 1);
     }
