@@ -194,7 +194,7 @@ test_readme_channels_and_balloon() { # 300 s, soak
     sh -c "exec $line" >g.out 2>&1 <&9 &
     guest=$!
     stop_later $guest
-    wait_for 60 sh -c 'vmlet stat g -m | grep -q "^free "' # the guest's own words: its driver is there
+    wait_for 60 sh -c 'vmlet stat g -m | grep -q "^ *free "' # the guest's own words: its driver is there
     run_line 0 'vmlet balloon g +512'
     wait_for 30 sh -c 'vmlet balloon g | grep -q "^balloon  512 MiB of 2048 MiB"'
     run_line 0 'vmlet stat g -m'
