@@ -222,7 +222,8 @@ static bool give_back(struct tcp_conn *c, uint32_t least)
     uint32_t n = acked_data(c);
     if (!n || (n < least && c->looks < TCP_LAZY_LOOKS))
         return true;
-    c->looks = 0;
+    if (c->snd_una == c->snd_nxt)
+        c->looks = 0;
     do {
         ssize_t r = t->host->discard(t->cfg.host_ctx, c->fd, n);
         if (r == -EINTR || r == -EAGAIN)
@@ -243,6 +244,16 @@ static uint32_t in_buffer(const struct tcp_conn *c, uint32_t seq)
     return offset < TCP_BUFFER ? TCP_BUFFER - offset : 0;
 }
 
+/* A rest of something large is not left in the socket: its last byte may hold a buffer of 64 KiB there, which closes the far end's
+ * window, and where that is the loopback's, whose segments are as large, until its timer fires. */
+static void count_look(struct tcp_conn *c, ssize_t n)
+{
+    if (n >= (ssize_t)c->mss)
+        c->looks = TCP_LAZY_LOOKS;
+    else
+        c->looks += c->looks < TCP_LAZY_LOOKS;
+}
+
 /* Up to `want` <= in_buffer() bytes from sequence number `seq` on, at *data; 0 or more, or -errno. *end: there is nothing
  * behind them, and never will be. */
 static ssize_t look(struct tcp_conn *c, uint32_t seq, uint32_t want, uint8_t **data, bool *end)
@@ -259,14 +270,14 @@ static ssize_t look(struct tcp_conn *c, uint32_t seq, uint32_t want, uint8_t **d
         ssize_t n = t->host->peek(t->cfg.host_ctx, c->fd, t->buffer, want);
         *end = !n || (n > 0 && (uint32_t)n < want && c->flags & HOST_EOF);
         c->peek_at += n > 0 ? (uint32_t)n : 0;
-        c->looks += n < c->mss && c->looks < TCP_LAZY_LOOKS;
+        count_look(c, n);
         return n;
     }
     ssize_t n = t->host->peek(t->cfg.host_ctx, c->fd, t->buffer, offset + want);
     if (n < 0)
         return n;
     *data = t->buffer + offset;
-    c->looks += (uint32_t)n < offset + c->mss && c->looks < TCP_LAZY_LOOKS;
+    count_look(c, n - (ssize_t)offset);
     *end = !n || ((uint32_t)n < offset + want && c->flags & HOST_EOF);
     return (uint32_t)n > offset ? n - offset : 0;
 }
