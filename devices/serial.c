@@ -291,6 +291,8 @@ static uint64_t rbr_read(struct device *dev, unsigned index)
     s->fifo_count--;
     memmove(s->fifo, s->fifo + 1, s->fifo_count * sizeof(s->fifo[0]));
     fifo_top(s);
+    if (!fifos_on(s))
+        update_irq(s); /* it falls: each character's interrupt is an edge */
     rx_pump(s);
     update_irq(s);
     return c;

@@ -244,6 +244,23 @@ TEST(serial_each_byte_sent_without_fifos_is_an_edge)
     board_break(&fb);
 }
 
+/* And one that takes one character each time it is called. */
+TEST(serial_each_character_received_without_fifos_is_an_edge)
+{
+    start();
+    outb(&fb, MCR, 0x0b);
+    outb(&fb, IER, 0x01);
+    CHECK_EQ(serial_rx(com1, "abcdefghij", 10), 10);
+    for (unsigned i = 0; i < 10; i++) {
+        CHECK(irq4());
+        CHECK_EQ(rises(), i + 1);
+        CHECK_EQ(inb(&fb, RBR), 'a' + i);
+    }
+    CHECK(!irq4());
+    CHECK_EQ(rises(), 10);
+    board_break(&fb);
+}
+
 TEST(serial_without_a_backend_sends_at_once)
 {
     board_make(&fb);
