@@ -10,8 +10,10 @@ need_gdb() {
     need gdb
     gdb -nx -q -batch -ex 'p 6 * 7' >out 2>err || skip "gdb does not run here"
 }
-guest() { # OPTION...: begins it, and waits for its socket
-    vmlet run -k "$CLOUD" --gdb ./g "$@" >guest.out 2>guest.log </dev/null &
+guest() { # OPTION...: begins it, and waits for its socket; its command reads a line of ./stay when it is to go on
+    mkfifo stay
+    exec 5<>stay
+    vmlet run -k "$CLOUD" --gdb ./g "$@" >guest.out 2>guest.log <stay &
     pid=$!
     # shellcheck disable=SC2064 # the value of now
     trap "kill -9 $pid 2>/dev/null || :" EXIT
@@ -38,10 +40,11 @@ test_kernel() { # 150 s
     need_gdb
     vmlet run -k "$CLOUD" -c 1 -n mode=none -p nokaslr -- grep -E ' T (start_kernel|_text)$' /proc/kallsyms >symbols </dev/null
     start=$(sed -n 's/ T start_kernel$//p' symbols) text=$(sed -n 's/ T _text$//p' symbols)
-    guest -c 2 -n mode=none -p nokaslr --gdb-wait -- sh -c 'hostname foo; hostname; exit 7'
+    guest -c 2 -n mode=none -p nokaslr --gdb-wait -- sh -c 'hostname foo; hostname; read go; exit 7'
     debug 100 '' "hbreak *0x$start" continue 'info threads' delete 'p $cs' 'p $cr0' 'x/1i $pc' stepi stepi "x/2xb 0x$text" \
         'x/1xb 0x7fffdeadb000' 'p/x $r15' 'p/x $fctrl' 'monitor info irq' \
         'shell (sleep 4; kill -INT $PPID) &' continue 'p $pc > 0xffffffff80000000' detach
+    echo go >&5
     ended 7
     expect "$(cat guest.out)" = foo
     expect_match out "hit Breakpoint 1, 0x$start"
@@ -60,11 +63,10 @@ test_kernel() { # 150 s
 # What its symbols are, the guest says: /proc/kallsyms.
 test_kernel_with_kaslr() { # 120 s
     need_gdb
-    mkfifo stay
-    guest -c 1 -m 512 -n mode=none -- sh -c 'grep -E " [TD] (linux_banner|_text|__x64_sys_sethostname)$" /proc/kallsyms; echo; sleep 4; hostname foo; hostname'
+    guest -c 1 -m 512 -n mode=none -- sh -c 'grep -E " [TD] (linux_banner|_text|__x64_sys_sethostname)$" /proc/kallsyms; echo; read go; hostname foo; hostname'
     wait_for 60 grep -q '^$' guest.out
     name=$(sed -n 's/ T __x64_sys_sethostname$//p' guest.out) text=$(sed -n 's/ T _text$//p' guest.out)
-    debug 60 '' "hbreak *0x$name" continue 'p $rip' delete "x/2xb 0x$text" detach
+    debug 60 '' "hbreak *0x$name" 'shell echo go >stay' continue 'p $rip' delete "x/2xb 0x$text" detach
     ended 0
     expect_match guest.out '^foo$'
     expect_match out "Breakpoint 1, 0x$name in"
