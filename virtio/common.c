@@ -6,11 +6,6 @@
 #include "kvm/host/log.h"
 #include "virtio/pci.h"
 
-static struct virtio_device *virtio_of(struct device *dev)
-{
-    return (struct virtio_device *)dev;
-}
-
 /* --- features (2.2, 3.1.1) */
 
 static uint64_t device_feature_read(struct device *dev, unsigned index)
@@ -98,14 +93,14 @@ static void status_write(struct device *dev, unsigned index, uint64_t value)
 
 /* --- queues */
 
-static struct virtq *selected(struct virtio_device *v)
+struct virtq *virtio_selected(struct virtio_device *v)
 {
     return v->queue_select < v->n_queues ? virtio_queue(v, v->queue_select) : NULL;
 }
 
 void virtio_load_selected(struct virtio_device *v)
 {
-    const struct virtq *q = selected(v);
+    const struct virtq *q = virtio_selected(v);
     v->sel = (struct virtio_selected){0};
     if (q)
         v->sel = (struct virtio_selected){.size = q->size,
@@ -127,7 +122,7 @@ static void queue_select_write(struct device *dev, unsigned index, uint64_t valu
 static void queue_written(struct device *dev, unsigned index, uint64_t value)
 {
     struct virtio_device *v = virtio_of(dev);
-    struct virtq *q = selected(v);
+    struct virtq *q = virtio_selected(v);
     (void)index, (void)value;
     if (q && !q->enabled && !v->resetting) {
         q->size = v->sel.size;
@@ -141,10 +136,10 @@ static void queue_written(struct device *dev, unsigned index, uint64_t value)
     virtio_load_selected(v);
 }
 
-static void queue_vector_write(struct device *dev, unsigned index, uint64_t value)
+void virtio_queue_vector_write(struct device *dev, unsigned index, uint64_t value)
 {
     struct virtio_device *v = virtio_of(dev);
-    struct virtq *q = selected(v);
+    struct virtq *q = virtio_selected(v);
     (void)index;
     if (q)
         q->vector = virtio_vector(v, value);
@@ -156,7 +151,7 @@ static void queue_vector_write(struct device *dev, unsigned index, uint64_t valu
 static void queue_enable_write(struct device *dev, unsigned index, uint64_t value)
 {
     struct virtio_device *v = virtio_of(dev);
-    struct virtq *q = selected(v);
+    struct virtq *q = virtio_selected(v);
     (void)index;
     if (!q || value != 1 || v->resetting || !(v->status & VIRTIO_STATUS_FEATURES_OK)) {
         guest_bug("%s: queue_enable of queue %u set to %u%s", dev->id, v->queue_select, (unsigned)value,
@@ -175,7 +170,7 @@ static void queue_enable_write(struct device *dev, unsigned index, uint64_t valu
     virtio_load_selected(v);
 }
 
-static void config_vector_write(struct device *dev, unsigned index, uint64_t value)
+void virtio_config_vector_write(struct device *dev, unsigned index, uint64_t value)
 {
     struct virtio_device *v = virtio_of(dev);
     (void)index;
@@ -202,13 +197,13 @@ static const struct reg common_regs[] = {
     {"driver_feature_select",                            0x08, 4, ANY(driver_feature_select)},
     {"driver_feature",0x0c, 4, .flags = REG_PURE, .read = driver_feature_read,
      .write = driver_feature_write},
-    {"config_msix_vector",  0x10, 2, V(config_vector), .write = config_vector_write},
+    {"config_msix_vector",  0x10, 2, V(config_vector), .write = virtio_config_vector_write},
     {"num_queues",                            0x12, 2, .flags = REG_RO, V(num_queues)},
     {"device_status",0x14, 1, V(status), .write = status_write, .bits = virtio_status_bits},
     {"config_generation",  0x15, 1, .flags = REG_RO, V(generation)},
     {"queue_select",             0x16, 2, ANY(queue_select), .write = queue_select_write},
     {"queue_size",                           0x18, 2, ANY(sel.size), .write = queue_written},
-    {"queue_msix_vector", 0x1a, 2, V(sel.vector), .write = queue_vector_write},
+    {"queue_msix_vector", 0x1a, 2, V(sel.vector), .write = virtio_queue_vector_write},
     {"queue_enable",                            0x1c, 2, V(sel.enable), .write = queue_enable_write},
     {"queue_notify_off",                       0x1e, 2, .flags = REG_RO, V(sel.notify_off)},
     {"queue_desc",            0x20, ADDRESS(sel.desc)},
@@ -220,19 +215,13 @@ const struct reg_bank virtio_common_bank = {.name = "common", .size = 0x38, .reg
 
 /* --- ISR: reading clears it and takes the line down */
 
-static uint64_t isr_read(struct device *dev, unsigned index)
-{
-    (void)index;
-    return virtio_take_isr(virtio_of(dev));
-}
-
 const struct reg_bits virtio_isr_bits[] = {
     {"QUEUE",  0, 1},
     {"CONFIG",       1, 1},
     {0},
 };
 static const struct reg isr_regs[] = {
-    {"isr_status", 0, 1, .flags = REG_RO, V(isr), .read = isr_read, .bits = virtio_isr_bits},
+    {"isr_status", 0, 1, .flags = REG_RO, V(isr), .read = virtio_isr_read, .bits = virtio_isr_bits},
     {0          },
 };
 const struct reg_bank virtio_isr_bank = {.name = "isr", .size = 4, .regs = isr_regs};

@@ -17,24 +17,14 @@ enum {
     BAR_SIZE = 128,
 };
 
-static struct virtio_device *virtio_of(struct device *dev)
-{
-    return (struct virtio_device *)dev;
-}
-
 static unsigned header_size(const struct virtio_device *v)
 {
     return pci_get16(v->pci.config + v->pci.msix + PCI_MSIX_CONTROL) & PCI_MSIX_ENABLE ? HEADER_MSIX : HEADER;
 }
 
-static struct virtq *selected(struct virtio_device *v)
-{
-    return v->queue_select < v->n_queues ? virtio_queue(v, v->queue_select) : NULL;
-}
-
 static uint64_t queue_pfn_read(struct device *dev, unsigned index)
 {
-    const struct virtq *q = selected(virtio_of(dev));
+    const struct virtq *q = virtio_selected(virtio_of(dev));
     (void)index;
     return q && q->enabled ? q->desc / PAGE : 0;
 }
@@ -42,7 +32,7 @@ static uint64_t queue_pfn_read(struct device *dev, unsigned index)
 static void queue_pfn_write(struct device *dev, unsigned index, uint64_t page)
 {
     struct virtio_device *v = virtio_of(dev);
-    struct virtq *q = selected(v);
+    struct virtq *q = virtio_selected(v);
     (void)index;
     if (!q || v->resetting)
         return;
@@ -114,7 +104,7 @@ static void guest_features_write(struct device *dev, unsigned index, uint64_t va
 
 static uint64_t queue_num_read(struct device *dev, unsigned index)
 {
-    const struct virtq *q = selected(virtio_of(dev));
+    const struct virtq *q = virtio_selected(virtio_of(dev));
     (void)index;
     return q ? q->max : 0;
 }
@@ -125,33 +115,11 @@ static void queue_notify_write(struct device *dev, unsigned index, uint64_t valu
     virtio_kick(virtio_of(dev), value);
 }
 
-static uint64_t isr_read(struct device *dev, unsigned index)
-{
-    (void)index;
-    return virtio_take_isr(virtio_of(dev));
-}
-
-static void config_vector_write(struct device *dev, unsigned index, uint64_t value)
-{
-    struct virtio_device *v = virtio_of(dev);
-    (void)index;
-    v->config_vector = virtio_vector(v, value);
-}
-
 static uint64_t queue_vector_read(struct device *dev, unsigned index)
 {
-    const struct virtq *q = selected(virtio_of(dev));
+    const struct virtq *q = virtio_selected(virtio_of(dev));
     (void)index;
     return q ? q->vector : VIRTIO_NO_VECTOR;
-}
-
-static void queue_vector_write(struct device *dev, unsigned index, uint64_t value)
-{
-    struct virtio_device *v = virtio_of(dev);
-    struct virtq *q = selected(v);
-    (void)index;
-    if (q)
-        q->vector = virtio_vector(v, value);
 }
 
 /* Named as in Linux' virtio_pci.h, apart from the other interface's: a fault script says which it means. */
@@ -164,10 +132,10 @@ static const struct reg legacy_regs[] = {
     {"queue_sel",                           14, 2, .writable = 0xffff, V(queue_select)},
     {"notify", VIRTIO_LEGACY_NOTIFY, 2, .write = queue_notify_write},
     {"legacy_status",                            18, 1, V(status), .write = status_write, .bits = virtio_status_bits},
-    {"isr",                          19, 1, .flags = REG_RO, V(isr), .read = isr_read, .bits = virtio_isr_bits},
-    {"msi_config_vector",           HEADER, 2, V(config_vector), .write = config_vector_write},
+    {"isr",                          19, 1, .flags = REG_RO, V(isr), .read = virtio_isr_read, .bits = virtio_isr_bits},
+    {"msi_config_vector",           HEADER, 2, V(config_vector), .write = virtio_config_vector_write},
     {"msi_queue_vector",    HEADER + 2, 2, .flags = REG_PURE, .read = queue_vector_read,
-     .write = queue_vector_write},
+     .write = virtio_queue_vector_write},
     {0                 },
 };
 static const struct reg_bank legacy_bank = {.name = "legacy", .size = HEADER_MSIX, .regs = legacy_regs};

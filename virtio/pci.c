@@ -31,11 +31,6 @@ enum {
     PCI_DEVICE_MODERN = 0x1040, /* + the virtio id (4.1.2) */
 };
 
-static struct virtio_device *virtio_of(struct device *dev)
-{
-    return (struct virtio_device *)dev;
-}
-
 static const struct opt bus_options[] = {
     OPT_STRING(struct pci_device, addr, "addr", 0, "SLOT[.FUNCTION]",
                "place on the PCI bus, hexadecimal as lspci shows it"),
@@ -105,9 +100,11 @@ static void queue_broke(struct virtq *q, const char *why)
         interrupt(v, v->config_vector, VIRTIO_ISR_CONFIG);
 }
 
-uint8_t virtio_take_isr(struct virtio_device *v)
+uint64_t virtio_isr_read(struct device *dev, unsigned index)
 {
+    struct virtio_device *v = virtio_of(dev);
     uint8_t isr = v->isr;
+    (void)index;
     v->isr = 0;
     pci_lower(&v->pci);
     return isr;

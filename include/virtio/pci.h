@@ -194,7 +194,11 @@ enum {
     VIRTIO_LEGACY_NOTIFY = 16, /* offset of its doorbell */
 };
 
-/* --- between virtio/pci.c and virtio/common.c */
+/* --- between virtio/pci.c, virtio/common.c and virtio/legacy.c */
+static inline struct virtio_device *virtio_of(struct device *dev)
+{
+    return (struct virtio_device *)dev;
+}
 void virtio_begin_reset(struct virtio_device *v);
 void virtio_load_selected(struct virtio_device *v);
 void virtio_started(struct virtio_device *v); /* DRIVER_OK was set */
@@ -202,8 +206,12 @@ void virtio_started(struct virtio_device *v); /* DRIVER_OK was set */
 struct reg_map *virtio_bank(struct virtio_device *v, unsigned bank);
 extern const struct reg_bits virtio_status_bits[], virtio_isr_bits[];
 uint16_t virtio_vector(const struct virtio_device *v, uint64_t vector);
+/* What the two interfaces have in common: the queue that queue_select names, or NULL; and functions of registers. */
+struct virtq *virtio_selected(struct virtio_device *v);
+void virtio_config_vector_write(struct device *dev, unsigned index, uint64_t value);
+void virtio_queue_vector_write(struct device *dev, unsigned index, uint64_t value);
+uint64_t virtio_isr_read(struct device *dev, unsigned index);
 void virtio_kick(struct virtio_device *v, uint64_t queue); /* the slow way */
-uint8_t virtio_take_isr(struct virtio_device *v);
-const char *virtio_legacy_init(struct virtio_device *v); /* virtio/legacy.c: the BAR and its doorbells */
+const char *virtio_legacy_init(struct virtio_device *v);   /* virtio/legacy.c: the BAR and its doorbells */
 
 #endif
