@@ -107,7 +107,7 @@ EOT
 # Pairs of queues that vmlet itself serves, on a tap: each carries its flows both ways, their number changes under traffic, and a
 # kernel that knows nothing of it takes over by kexec.
 test_virtio_net_pairs_of_queues_change_and_outlive_a_kexec() { # 240 s, soak
-    need ethtool kexec-now
+    need ethtool
     mkdir www
     head -c 300000 /dev/urandom >www/file
     busybox httpd -f -p 8058 -h "$PWD/www" &
@@ -149,12 +149,7 @@ sleep 1
 [ "$(sort -u /tmp/sums.*)" = "$sum" ] || fail "$(sort /tmp/sums.* | uniq -c)"
 echo "changed under $(cat /tmp/sums.* | wc -l) files"
 dmesg | grep -E 'timed out|Oops|BUG:|WARNING: CPU|not a head' && fail "the kernel complains"
-mkdir -p /k/bin /k/m /k/proc /k/sys /k/dev
-cp /bin/busybox /k/bin/busybox
-cp /.vmlet/modules/*.ko /k/m
-cp /second /k/init
-mknod /k/dev/console c 5 1
-(cd /k && find . | cpio -o -H newc >/k.cpio)
+sh /pack
 # Under traffic Linux 6.1 itself may not come to its end: it marks its queues as broken, and virtnet_poll_cleantx() turns for ever
 # on what was sent.
 kill $flows
@@ -162,23 +157,14 @@ sleep 2
 echo kexec
 kexec-now /vmlinuz /k.cpio 'console=ttyS0 quiet panic=-1'
 EOT
-    cat >second <<'EOT'
-#!/bin/busybox sh
-/bin/busybox --install -s /bin
-mount -t proc proc /proc
-mount -t sysfs sys /sys
-mount -t devtmpfs dev /dev
-for i in 1 2 3 4; do for m in /m/*.ko; do insmod $m 2>/dev/null; done; done
-sleep 0.5
+    next_kernel <<'EOT'
 ip link set eth0 up
 ip addr add 10.58.0.2/24 dev eth0
 echo "second kernel: $(ls -d /sys/class/net/eth0/queues/tx-* | wc -l) queues, $(wget -q -O - http://10.58.0.1:8058/file | md5sum)"
-poweroff -f
 EOT
-    chmod +x second
-    # shellcheck disable=SC2086 # words, by add_programs
-    background_guest v --no-dhcp -m 256 -c 2 -k "$CLOUD" $adds --add lines:/lines --add second:/second \
-        --add "$(command -v kexec-now):/bin/kexec-now" --add "$CLOUD:/vmlinuz" -n mode=tap,mq=4,tapif=tap58,host_ip=10.58.0.1/24 -- sh /lines
+    # shellcheck disable=SC2086 # words
+    background_guest v --no-dhcp -m 256 -c 2 -k "$CLOUD" $adds $next --add lines:/lines \
+        -n mode=tap,mq=4,tapif=tap58,host_ip=10.58.0.1/24 -- sh /lines
     ran='vmlet run' status=0
     wait $guest_pid || status=$?
     cp v.out out

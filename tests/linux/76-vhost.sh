@@ -158,35 +158,20 @@ test_vhost_with_several_pairs() { # 180 s
 # first left it. (A guest that reboots ends its run.)
 test_vhost_follows_a_kexec() { # 240 s
     have_vhost
-    need kexec-now
     serve 8076
     cat >first <<EOF
 $up; $get
-mkdir -p /k/bin /k/m /k/proc /k/sys /k/dev
-cp /bin/busybox /k/bin/busybox
-cp /.vmlet/modules/*.ko /k/m
-cp /second /k/init
-mknod /k/dev/console c 5 1
-(cd /k && find . | cpio -o -H newc >/k.cpio)
+sh /pack
 (while :; do wget -q -O /dev/null http://10.76.0.1:8076/file; done) &
 sleep 1
 kexec-now /vmlinuz /k.cpio 'console=ttyS0 quiet panic=-1'
 EOF
-    cat >second <<EOF
-#!/bin/busybox sh
-/bin/busybox --install -s /bin
-mount -t proc proc /proc
-mount -t sysfs sys /sys
-mount -t devtmpfs dev /dev
-for i in 1 2 3 4; do for m in /m/*.ko; do insmod \$m 2>/dev/null; done; done
-sleep 0.5
+    next_kernel <<EOF
 mkdir -p /tmp; $up; $get >/tmp/sum
 echo "second kernel: \$(cat /tmp/sum)"
-poweroff -f
 EOF
-    chmod +x second
-    guest v -k "$CLOUD" --add first:/first --add second:/second --add "$(command -v kexec-now):/bin/kexec-now" \
-        --add "$CLOUD:/vmlinuz" -n mode=tap,vhost=1,tapif=tap76,host_ip=10.76.0.1/24 -- sh /first
+    # shellcheck disable=SC2086 # words
+    guest v -k "$CLOUD" --add first:/first $next -n mode=tap,vhost=1,tapif=tap76,host_ip=10.76.0.1/24 -- sh /first
     status=0
     wait $guest_pid || status=$?
     ran='vmlet run'

@@ -142,6 +142,35 @@ background_guest() { # NAME OPTION...
     stop_later $guest_pid
 }
 
+# A kernel that follows the guest's by kexec: what its first process does is on standard input, $next are the options for it. In the
+# guest `sh /pack` makes its archive, and `kexec-now /vmlinuz /k.cpio WORDS` starts it.
+next_kernel() {
+    need kexec-now
+    {
+        cat <<'EOF'
+#!/bin/busybox sh
+/bin/busybox --install -s /bin
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+for i in 1 2 3 4; do for m in /m/*.ko; do insmod $m 2>/dev/null; done; done
+sleep 0.5
+EOF
+        cat
+        echo poweroff -f
+    } >second
+    chmod +x second
+    cat >pack <<'EOF'
+mkdir -p /k/bin /k/m /k/proc /k/sys /k/dev
+cp /bin/busybox /k/bin/busybox
+cp /.vmlet/modules/*.ko /k/m
+cp /second /k/init
+mknod /k/dev/console c 5 1
+(cd /k && find . | cpio -o -H newc >/k.cpio)
+EOF
+    next="--add second:/second --add pack:/pack --add $(command -v kexec-now):/bin/kexec-now --add $CLOUD:/vmlinuz"
+}
+
 # Waits until a command succeeds, at most $1 seconds.
 wait_for() { # SECONDS COMMAND...
     wait_end=$(($(now_ms) + $1 * 1000))

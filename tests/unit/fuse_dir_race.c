@@ -185,7 +185,26 @@ static struct {
     struct lister *other;
     uint64_t fh, another;
     int rc[8];
+    struct fuse_stats before;
 } race;
+
+/* The one that is disturbed. */
+static struct lister *race_begin(void)
+{
+    race.b = fake_board();
+    struct lister *l = lister_new(race.b);
+    race.other = lister_new(race.b);
+    CHECK(l && race.other);
+    race.before = board_stats(race.b);
+    return l;
+}
+
+static void race_end(struct lister *l)
+{
+    free(l);
+    free(race.other);
+    fake_end(race.b, race.before);
+}
 
 static void list_it_too(void)
 {
@@ -201,11 +220,8 @@ static void list_it_too(void)
 
 TEST(fuse_a_second_listing_by_a_handle_under_way_is_told_so_and_changes_nothing)
 {
-    struct board *b = race.b = fake_board();
-    struct lister *l = lister_new(b);
-    race.other = lister_new(b);
-    CHECK(l && race.other);
-    struct fuse_stats before = board_stats(b);
+    struct lister *l = race_begin();
+    struct board *b = race.b;
     race.fh = open_root(b);
     race.another = open_root(b);
     CHECK(race.fh && race.another);
@@ -230,9 +246,7 @@ TEST(fuse_a_second_listing_by_a_handle_under_way_is_told_so_and_changes_nothing)
     CHECK(whole(race.other, race.fh) && race.other->n == NAMES);
     CHECK_EQ(board_release(b, FUSE_ROOT_ID, race.fh, FUSE_RELEASEDIR), 0);
     CHECK_EQ(board_release(b, FUSE_ROOT_ID, race.another, FUSE_RELEASEDIR), 0);
-    free(l);
-    free(race.other);
-    fake_end(b, before);
+    race_end(l);
 }
 
 static void release_it(void)
@@ -252,11 +266,8 @@ static void reset_it(void)
 
 TEST(fuse_a_folder_released_as_it_is_listed_is_answered_and_leaves_nothing)
 {
-    struct board *b = race.b = fake_board();
-    struct lister *l = lister_new(b);
-    race.other = lister_new(b);
-    CHECK(l && race.other);
-    struct fuse_stats before = board_stats(b);
+    struct lister *l = race_begin();
+    struct board *b = race.b;
     for (unsigned pass = 0; pass < 3; pass++) {
         rewound(l);
         rewound(race.other);
@@ -287,9 +298,7 @@ TEST(fuse_a_folder_released_as_it_is_listed_is_answered_and_leaves_nothing)
     CHECK_EQ(b->s->listed, 0);
     CHECK_EQ(board_init(b, 0), sizeof(struct fuse_init_out));
     CHECK_EQ(piece(l, race.fh, FUSE_READDIR, 4096), -EBADF);
-    free(l);
-    free(race.other);
-    fake_end(b, before);
+    race_end(l);
 }
 
 /* ---- threads that are not told when */

@@ -193,24 +193,26 @@ static inline void vd_run(void)
     for (unsigned i = 0; i < 100000 && loop_step(m->board.loop); i++)
         ;
 }
-/* For what is done on threads of the pool, which may wait for a processor and for the host's disk: runs the loop until cond is true.
- * false: a minute of real time has passed, so it hangs. */
-static inline bool vd_patience(uint64_t *since_ns)
+static inline uint64_t vd_real_ms(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
-    uint64_t now = (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-    *since_ns = *since_ns ? *since_ns : now;
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+/* For what is done on threads of the pool, which may wait for a processor and for the host's disk: runs the loop until cond is true.
+ * false: a minute of real time has passed, so it hangs. */
+static inline bool vd_patience(uint64_t began_ms)
+{
     sched_yield();
     vd_run();
-    return now - *since_ns < 60000000000;
+    return vd_real_ms() - began_ms < 60000;
 }
 #define VD_UNTIL(cond)                                                                                       \
     ({                                                                                                       \
-        uint64_t since_ns_ = 0;                                                                              \
+        uint64_t began_ = vd_real_ms();                                                                      \
         bool done_;                                                                                          \
         vd_run();                                                                                            \
-        while (!(done_ = (cond)) && vd_patience(&since_ns_))                                                 \
+        while (!(done_ = (cond)) && vd_patience(began_))                                                     \
             ;                                                                                                \
         done_;                                                                                               \
     })

@@ -6,7 +6,6 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "kvm/host/work.h"
@@ -24,20 +23,13 @@ static unsigned total;
 static bool mixed; /* requests of all kinds and up to 126 pieces, in indirect tables */
 static const char *stuck;
 
-static uint64_t real_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 /* The line goes up, is seen in ISR, and goes down. */
 static bool wait_for_interrupt(void)
 {
-    uint64_t began = real_ms();
+    uint64_t began = vd_real_ms();
     sleeps++;
     while (!vd_line()) {
-        if (real_ms() - began > 60000)
+        if (vd_real_ms() - began > 60000)
             return false;
         sched_yield();
     }

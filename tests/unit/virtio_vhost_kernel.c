@@ -18,7 +18,6 @@
 #include <pthread.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -107,21 +106,15 @@ static const char *card(void)
     } while (0)
 
 /* The kernel's worker is a thread of its own: some seconds, at most. */
-static uint64_t clock_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
 #define UNTIL(cond)                                                                                          \
     ({                                                                                                       \
-        uint64_t end_ = clock_ms() + 10000;                                                                  \
+        uint64_t end_ = vd_real_ms() + 10000;                                                                \
         bool done_ = false;                                                                                  \
         do {                                                                                                 \
             vd_run();                                                                                        \
             if (!(done_ = (cond)))                                                                           \
                 usleep(100);                                                                                 \
-        } while (!done_ && clock_ms() < end_);                                                               \
+        } while (!done_ && vd_real_ms() < end_);                                                             \
         done_;                                                                                               \
     })
 
